@@ -1,0 +1,33 @@
+# Build: dependencies and the compiled CLI. The same commands run by hand: see docs/container.md.
+FROM node:24-slim AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json tsconfig.build.json ./
+COPY schemas ./schemas
+COPY src ./src
+RUN npm run build && npm prune --omit=dev --ignore-scripts
+
+FROM node:24-slim
+LABEL org.opencontainers.image.title="preheatd" \
+      org.opencontainers.image.description="Declarative image preheating from git" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# git and ssh reach the config repository; tini reaps git's helpers, which node as process 1 would not.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends git openssh-client ca-certificates tini \
+ && rm -rf /var/lib/apt/lists/* \
+ && groupadd --system --gid 65532 preheatd \
+ && useradd --system --uid 65532 --gid 65532 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin preheatd \
+ && install -d -o 65532 -g 65532 -m 0700 /data
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules ./node_modules
+COPY --from=build /app/schemas ./schemas
+COPY --from=build /app/dist ./dist
+# The root file system may be read-only: only /data (state, a volume) and /tmp are written.
+ENV NODE_ENV=production PREHEATD_CONFIG=/etc/preheatd/preheatd.yaml PREHEATD_STATE_DIR=/data
+VOLUME /data
+USER 65532:65532
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["tini", "--", "node", "/app/dist/cli.js"]
+CMD ["run"]

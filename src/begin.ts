@@ -1,0 +1,223 @@
+import { createHash } from 'node:crypto'
+import { targetsOf } from './model/targets.ts'
+import { compactInstant, formatInstant, type Instant } from './model/duration.ts'
+import type { Clock } from './model/clock.ts'
+import type { Emit } from './model/events.ts'
+import type { Cause, Execution, Snapshot } from './model/execution.ts'
+import { policyAddress, type PreheatPolicy, type Refresh } from './model/policy.ts'
+import { ofKind, resourceKey, type Located } from './model/resource.ts'
+import type { PreheatRun } from './model/run.ts'
+import { findPolicy } from './model/find-policy.ts'
+import { SlotCalculator } from './model/schedule.ts'
+import { dueSlots } from './trigger/scheduler.ts'
+import type { Trouble } from './report/status.ts'
+import type { Applied, MissedSlot, ScheduleState, Store } from './store/store.ts'
+
+export interface BeginPorts {
+  readonly store: Pick<Store, 'begin' | 'miss' | 'schedules' | 'openExecutions' | 'usedRuns'>
+  readonly clock: Clock
+  readonly emit: Emit
+}
+
+export type Selecting = Extract<Execution, { state: 'Selecting' }>
+
+/** Why an execution cannot begin. */
+export class CannotBegin extends Error {
+  override readonly name = 'CannotBegin'
+}
+
+/**
+ * Begins what schedules are due, and accounts for the slots that are not run.
+ * @param wanted which policies to look at, by key
+ */
+export async function beginDueSlots(
+  applied: Applied,
+  wanted: (policyKey: string) => boolean,
+  ports: BeginPorts,
+): Promise<Selecting[]> {
+  const { store, clock, emit } = ports
+  const now = clock.now()
+  const states = new Map((await store.schedules()).map((state) => [state.policyKey, state]))
+  const busy = new Set((await store.openExecutions()).map(({ policyKey }) => policyKey))
+  const begun: Selecting[] = []
+  const slots = new SlotCalculator()
+  for (const { resource: policy, key } of ofKind(applied.objects, 'PreheatPolicy')) {
+    const state = states.get(key)
+    if (state === undefined || !wanted(key)) continue
+    const due = dueSlots(policy, state, now, busy.has(key), slots)
+    if (due.until === state.until) continue
+    const missed = due.missed.map(({ slot, reason }): MissedSlot => ({
+      policyKey: key,
+      policy: policyAddress(policy),
+      slot,
+      reason,
+    }))
+    const execution = await beginSlot(
+      { policy, slot: due.run, missed, schedule: { ...state, until: due.until } },
+      applied,
+      ports,
+    )
+    if (execution !== undefined) begun.push(execution)
+    for (const { slot, reason } of missed) emit({ name: 'slot.missed', policyKey: key, slot, reason })
+  }
+  return begun
+}
+
+interface DueSlot {
+  readonly policy: PreheatPolicy
+  readonly slot: Instant | undefined
+  readonly missed: MissedSlot[]
+  readonly schedule: ScheduleState
+}
+
+async function beginSlot(
+  { policy, slot, missed, schedule }: DueSlot,
+  applied: Applied,
+  { store, clock, emit }: BeginPorts,
+): Promise<Selecting | undefined> {
+  if (slot === undefined) {
+    await store.miss(schedule, missed)
+    return undefined
+  }
+  try {
+    const execution = newExecution(policy, { type: 'scheduled', slot }, slot, undefined, applied, clock.now())
+    if (!(await store.begin(execution, { schedule, missed }))) return undefined
+    emit({ name: 'execution.started', execution })
+    return execution
+  } catch (error) {
+    if (!(error instanceof CannotBegin)) throw error
+    missed.push({ policyKey: schedule.policyKey, policy: policyAddress(policy), slot, reason: error.message })
+    await store.miss(schedule, missed)
+    return undefined
+  }
+}
+
+/** Begins the PreheatRuns that were not used up; one that cannot begin waits, visibly. */
+export async function beginRuns(applied: Applied, ports: BeginPorts): Promise<Selecting[]> {
+  const { store, clock, emit } = ports
+  const now = clock.now()
+  const begun: Selecting[] = []
+  for (const { resource: run } of openRuns(applied, await store.usedRuns(), now)) {
+    const execution = executionOfRun(run, applied, now)
+    if (execution instanceof CannotBegin) {
+      emit({ name: 'run.waiting', run: run.name, reason: execution.message })
+      continue
+    }
+    const policy = policyAddress(execution.snapshot.policy)
+    const use = { name: run.name, digest: run.digest, executionId: execution.id, policy, usedAt: now }
+    if (!(await store.begin(execution, { run: use }))) continue
+    emit({ name: 'execution.started', execution })
+    begun.push(execution)
+  }
+  return begun
+}
+
+/** PreheatRuns that cannot begin as things are, each with the reason. */
+export function waitingRuns(applied: Applied, used: ReadonlySet<string>, now: Instant): Trouble[] {
+  return openRuns(applied, used, now).flatMap(({ resource, key, file, line }) => {
+    const execution = executionOfRun(resource, applied, now)
+    if (!(execution instanceof CannotBegin)) return []
+    const message = `it waits: ${execution.message}`
+    return { key, problems: [{ severity: 'warning', code: 'PH8009', file, line, column: 1, message }] }
+  })
+}
+
+/** Neither used up nor expired. */
+function openRuns({ objects }: Applied, used: ReadonlySet<string>, now: Instant): Located<PreheatRun>[] {
+  return ofKind(objects, 'PreheatRun').filter(
+    ({ resource: { name, digest, expiresAt } }) =>
+      !used.has(`${name} ${digest}`) && (expiresAt === undefined || expiresAt > now),
+  )
+}
+
+function executionOfRun(run: PreheatRun, applied: Applied, now: Instant): Selecting | CannotBegin {
+  try {
+    const policies = ofKind(applied.objects, 'PreheatPolicy').map(({ resource }) => resource)
+    const cause: Cause = { type: 'manual', run: { name: run.name, digest: run.digest, reason: run.reason } }
+    return newExecution(policyNamed(run.policy, policies), cause, now, run.refresh, applied, now)
+  } catch (error) {
+    if (error instanceof CannotBegin) return error
+    throw error
+  }
+}
+
+/**
+ * Begins one policy now because somebody asked.
+ * @throws {CannotBegin} saying why not
+ */
+export async function beginManual(
+  name: string,
+  by: string,
+  applied: Applied,
+  { store, clock, emit }: BeginPorts,
+): Promise<Selecting> {
+  const policies = ofKind(applied.objects, 'PreheatPolicy').map(({ resource }) => resource)
+  const now = clock.now()
+  const execution = newExecution(
+    policyNamed(name, policies),
+    { type: 'manual', acceptedAt: now, by },
+    now,
+    undefined,
+    applied,
+    now,
+  )
+  if (!(await store.begin(execution, {}))) throw new CannotBegin(`execution ${execution.id} exists already`)
+  emit({ name: 'execution.started', execution })
+  return execution
+}
+
+function policyNamed(name: string, policies: readonly PreheatPolicy[]): PreheatPolicy {
+  const found = findPolicy(name, policies)
+  if (!found.ok) throw new CannotBegin(found.message)
+  if (!found.policy.enabled) throw new CannotBegin(`policy ${policyAddress(found.policy)} is disabled`)
+  return found.policy
+}
+
+/**
+ * An execution with all that it keeps. Its id is made of what caused it, so that whoever reaches the same cause
+ * computes the same id, and the store lets only the first begin.
+ *
+ * @throws {CannotBegin} when its registry or providers are not declared any more
+ */
+export function newExecution(
+  policy: PreheatPolicy,
+  cause: Cause,
+  at: Instant,
+  refresh: Refresh | undefined,
+  applied: Pick<Applied, 'config' | 'objects'>,
+  now: Instant,
+): Selecting {
+  const policyKey = resourceKey(policy)
+  const hash = createHash('sha256')
+    .update(JSON.stringify([policyKey, cause]))
+    .digest('hex')
+    .slice(0, 8)
+  return {
+    id: `${compactInstant(at)}-${hash}`,
+    policyKey,
+    cause,
+    at,
+    snapshot: snapshotOf(policy, refresh, applied),
+    startedAt: now,
+    state: 'Selecting',
+  }
+}
+
+function snapshotOf(
+  policy: PreheatPolicy,
+  refresh: Refresh | undefined,
+  { config, objects }: Pick<Applied, 'config' | 'objects'>,
+): Snapshot {
+  const registry = ofKind(objects, 'Registry').find(({ resource }) => resource.name === policy.registry)?.resource
+  if (registry === undefined) throw new CannotBegin(`registry ${policy.registry} is not declared any more`)
+  const providers = ofKind(objects, 'Provider').map(({ resource }) => resource)
+  const targets = targetsOf(policy, providers)
+  if (!targets.ok) throw new CannotBegin(targets.message)
+  return { policy, registry, targets: targets.targets, refresh: refresh ?? policy.refresh, config }
+}
+
+/** For messages: what caused an execution, in a few words. */
+export function causeText(cause: Cause): string {
+  if (cause.type === 'scheduled') return `slot ${formatInstant(cause.slot)}`
+  return 'run' in cause ? `PreheatRun ${cause.run.name}` : `asked for by ${cause.by}`
+}

@@ -1,0 +1,159 @@
+#!/usr/bin/env node
+import { Command, CommanderError, Option } from 'commander'
+import { exit, explainError, processIo, type Exit, type Io } from './commands/command.ts'
+import { once } from './commands/once.ts'
+import { plan } from './commands/plan.ts'
+import { preheat } from './commands/preheat.ts'
+import { run } from './commands/run.ts'
+import { validate } from './commands/validate.ts'
+import { version } from './version.ts'
+
+/** Runs one command line. @returns the exit code */
+async function main(argv: readonly string[], io: Io): Promise<Exit> {
+  const stop = new AbortController()
+  // The first signal stops taking work; a second one, while work under way is being ended, leaves at once.
+  for (const [name, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.on(name, () => {
+      if (stop.signal.aborted) process.exit(code)
+      io.err(`${name}: finishing what is under way\n`)
+      stop.abort(new Error(`stopped by ${name}`))
+    })
+  }
+  let code: Exit = exit.ok
+  const program = commands(io, stop.signal, (result) => (code = result))
+  try {
+    await program.parseAsync([...argv], { from: 'user' })
+    return code
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exit.ok : exit.usage
+    if (stop.signal.aborted) return exit.failed
+    const text = explainError(error)
+    if (text === undefined) throw error
+    io.err(text)
+    return exit.failed
+  }
+}
+
+const CONFIG_FILE = 'preheatd.yaml'
+
+// An empty value, which is what an empty variable gives, counts as one that is not set.
+const CONFIG = new Option('--config <file>', 'the daemon’s own configuration')
+  .env('PREHEATD_CONFIG')
+  .default(CONFIG_FILE)
+  .argParser((file) => (file === '' ? CONFIG_FILE : file))
+
+function commands(io: Io, stop: AbortSignal, done: (code: Exit) => void): Command {
+  const program = new Command('preheatd')
+    .description('Preheats images into P2P engines as a git repository declares, and proves that they are warm.')
+    .version(version)
+    .exitOverride()
+    .configureOutput({ writeOut: io.out, writeErr: io.err })
+    .showHelpAfterError('(add --help for what is accepted)')
+    .addHelpText(
+      'after',
+      `
+Exit codes: 0 well, 1 not, 2 there are changes (plan --detailed-exitcode), 3 an object is invalid, 64 wrong usage.
+
+Examples:
+  $ preheatd validate policies/                     check a folder, offline
+  $ preheatd plan --base origin/main policies/      what a pull request changes
+  $ preheatd once --config preheatd.yaml --wait     walk once, until all is warm
+  $ preheatd run --config preheatd.yaml             the daemon`,
+    )
+
+  program
+    .command('run')
+    .description('the daemon: follows the repository, runs what is due, commits reports; ends on SIGTERM within 20 s')
+    .addOption(CONFIG)
+    .addHelpText('after', '\nExample:\n  $ preheatd run --config /etc/preheatd/preheatd.yaml')
+    .action(async (options: { config: string }) => {
+      done(await run(options.config, io, stop))
+    })
+
+  program
+    .command('once')
+    .description('sync, plan, apply, resume, begin what is due, report, stop; opens no port')
+    .addOption(CONFIG)
+    .option('--wait', 'until every execution has ended', false)
+    .option('--allow-unverified', 'let the result Unverified count as success', false)
+    .addOption(output(['text', 'json']))
+    .addHelpText(
+      'after',
+      '\nExits with 1 if a result is not Success or Skipped, else with 3 if an object is invalid.\n\nExample:\n  $ preheatd once --wait',
+    )
+    .action(async (options: { config: string; wait: boolean; allowUnverified: boolean; output: 'text' | 'json' }) => {
+      done(await once(options, io, stop))
+    })
+
+  program
+    .command('preheat')
+    .argument('<policy>', 'project/name, or the name alone where it is unambiguous')
+    .description('run one policy now')
+    .addOption(CONFIG)
+    .option('--wait', 'until the execution has ended', false)
+    .option('--allow-unverified', 'let the result Unverified count as success', false)
+    .addOption(output(['text', 'json']))
+    .addHelpText('after', '\nExample:\n  $ preheatd preheat library/release-images --wait')
+    .action(
+      async (
+        policy: string,
+        options: { config: string; wait: boolean; allowUnverified: boolean; output: 'text' | 'json' },
+      ) => {
+        done(await preheat(policy, options, io, stop))
+      },
+    )
+
+  program
+    .command('validate')
+    .argument('[dir]', 'the folder that source.path names', '.')
+    .description('check a config folder, offline')
+    .addOption(output(['text', 'json']))
+    .addHelpText('after', '\nExits with 3 if anything is invalid.\n\nExample:\n  $ preheatd validate policies/')
+    .action(async (dir: string, options: { output: 'text' | 'json' }) => {
+      done(await validate(dir, options, io, stop))
+    })
+
+  program
+    .command('plan')
+    .argument('[dir]', 'the folder that source.path names', '.')
+    .description('what a folder would change, field by field, and when its policies run next')
+    .option(
+      '--base <rev>',
+      'compare with this revision of the repository that holds the folder; without it everything is new',
+    )
+    .addOption(
+      new Option('--config <file>', 'also list what would be preheated, with this daemon’s credentials')
+        .env('PREHEATD_CONFIG')
+        .argParser((file) => (file === '' ? undefined : file)),
+    )
+    .option('--detailed-exitcode', 'exit with 2 when there are changes', false)
+    .addOption(output(['text', 'markdown', 'json']))
+    .addHelpText(
+      'after',
+      '\nExample, in the CI of a pull request:\n  $ preheatd plan --base origin/main --config preheatd.yaml -o markdown > plan.md',
+    )
+    .action(
+      async (
+        dir: string,
+        options: { base?: string; config?: string; detailedExitcode: boolean; output: 'text' | 'markdown' | 'json' },
+      ) => {
+        done(await plan(dir, options, io, stop))
+      },
+    )
+
+  return program
+}
+
+function output(choices: readonly string[]): Option {
+  return new Option('-o, --output <format>', 'how results are written').choices(choices).default('text')
+}
+
+const io = processIo()
+process.exitCode = await main(process.argv.slice(2), io).catch((error: unknown) => {
+  // Not explained: a bug of ours, and the stack is what helps to find it.
+  io.err(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`)
+  return exit.crashed
+})

@@ -1,0 +1,47 @@
+import pc from 'picocolors'
+import { OperatorError } from '../model/errors.ts'
+import { codes } from '../model/codes.ts'
+import { SourceError } from '../model/source.ts'
+import { CannotBegin } from '../begin.ts'
+
+/** The contract with scripts (resources.md §3); changing one is a breaking change. */
+export const exit = { ok: 0, failed: 1, changes: 2, invalid: 3, usage: 64, crashed: 70 } as const
+export type Exit = (typeof exit)[keyof typeof exit]
+
+/** The terminal and its surroundings, so that a command can be run without them. */
+export interface Io {
+  /** Results. */
+  readonly out: (text: string) => void
+  /** Progress and complaints. */
+  readonly err: (text: string) => void
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** Colours for results and for progress; off where nobody looks at a terminal, and with NO_COLOR. */
+  readonly outColors: Colors
+  readonly errColors: Colors
+}
+
+type Colors = ReturnType<typeof pc.createColors>
+
+/** The process's own terminal. */
+export function processIo(): Io {
+  const { env } = process
+  const wants = (isTty: boolean) => isTty && (env['NO_COLOR'] ?? '') === ''
+  return {
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    env,
+    outColors: pc.createColors(wants(process.stdout.isTTY)),
+    errColors: pc.createColors(wants(process.stderr.isTTY)),
+  }
+}
+
+/** What a person reads who has to mend something: code, message, remedy. Undefined for a bug of ours. */
+export function explainError(error: unknown): string | undefined {
+  if (error instanceof CannotBegin) return `error: ${error.message}\n`
+  if (error instanceof OperatorError) {
+    return `error ${error.code}: ${error.message}\n  help: ${error.help ?? codes[error.code].remedy}\n`
+  }
+  if (error instanceof SourceError)
+    return `error ${error.code}: ${error.message}\n  help: ${codes[error.code].remedy}\n`
+  return undefined
+}

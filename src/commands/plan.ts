@@ -1,0 +1,221 @@
+import tmp from 'tmp'
+import { choose, type Choice } from '../execution/choose.ts'
+import { CannotBegin, newExecution } from '../begin.ts'
+import { Closers } from '../closers.ts'
+import { systemClock } from '../clock.ts'
+import { openRevision } from '../git/revision.ts'
+import type { LeftOut } from '../execution/select.ts'
+import { scrubbed, type Drivers } from '../execution/loop.ts'
+import { EdgeError, OperatorError } from '../model/errors.ts'
+import { formatDuration, type Instant } from '../model/duration.ts'
+import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
+import { ofKind } from '../model/resource.ts'
+import { SourceError } from '../model/source.ts'
+import { isEmpty, plan as makePlan, type Plan } from '../plan/plan.ts'
+import type { Preview } from '../plan/preview.ts'
+import { renderJson } from '../plan/render/json.ts'
+import { renderMarkdown } from '../plan/render/markdown.ts'
+import { renderText, type Style } from '../plan/render/text.ts'
+import type { PlanContext } from '../plan/render/words.ts'
+import { readConfig } from '../reconcile.ts'
+import { parseStatus } from '../report/status.ts'
+import type { Applied, Store } from '../store/store.ts'
+import { openLedger } from '../store/embedded.ts'
+import { exit, type Exit, type Io } from './command.ts'
+import { loadSettings, openDrivers, openPublisher, openSecretsOf } from './open.ts'
+import { loadFolder, problemsText } from './validate.ts'
+
+export interface PlanOptions {
+  readonly base?: string
+  readonly config?: string
+  readonly detailedExitcode: boolean
+  readonly output: 'text' | 'markdown' | 'json'
+}
+
+/** What a folder would change, and with a daemon's configuration what it would preheat. Applies nothing. */
+export async function plan(dir: string, options: PlanOptions, io: Io, signal: AbortSignal): Promise<Exit> {
+  const now = systemClock.now()
+  const desired = await loadFolder(dir, signal)
+  const current = options.base === undefined ? undefined : await appliedAt(dir, options.base, now, signal)
+  const changes = makePlan(desired, current, now)
+  const { previews, instance, warmth } =
+    options.config === undefined ? OFFLINE : await preview(changes, options.config, now, io, signal)
+  const context: PlanContext = { now, base: options.base, warmth, instance }
+  io.out(render(changes, previews, context, options.output, io))
+
+  if (changes.problems.some(({ severity }) => severity === 'error')) {
+    io.err(await problemsText(dir, desired, io))
+    return exit.invalid
+  }
+  if (previews.some(({ error }) => error !== undefined)) return exit.failed
+  return options.detailedExitcode && !isEmpty(changes) ? exit.changes : exit.ok
+}
+
+/** What is in force once a revision of the folder's own repository has been applied. */
+async function appliedAt(dir: string, rev: string, now: Instant, signal: AbortSignal): Promise<Applied> {
+  const config = await readConfig(await openRevision(dir, rev, '.', signal), signal)
+  const { objects, problems } = makePlan(config, undefined, now)
+  return { config: config.config, appliedAt: now, objects, problems }
+}
+
+interface Previews {
+  readonly previews: readonly Preview[]
+  readonly instance: string | undefined
+  readonly warmth: string | undefined
+}
+
+const OFFLINE: Previews = { previews: [], instance: undefined, warmth: undefined }
+
+/** What the policies that this plan touches would do now, with the daemon's credentials and what it knows to be warm. */
+async function preview(
+  changes: Plan,
+  configFile: string,
+  now: Instant,
+  io: Io,
+  signal: AbortSignal,
+): Promise<Previews> {
+  const settings = await loadSettings(configFile, io)
+  await using closers = new Closers()
+  const secrets = openSecretsOf(settings, io)
+  const drivers = closers.use(openDrivers(secrets))
+  const ledger = await openLedger(settings.state.dir)
+  if (ledger !== undefined) closers.use(ledger)
+  const warmth = ledger === undefined ? await reportedWarmth() : 'the ledger of the state folder'
+
+  const touched = new Set(changes.changes.filter(({ action }) => action !== 'delete').map(({ key }) => key))
+  const retargeted = new Set(changes.retargeted.map(({ policy }) => policy))
+  const policies = ofKind(changes.objects, 'PreheatPolicy').filter(
+    ({ key, resource }) => resource.enabled && (touched.has(key) || retargeted.has(policyAddress(resource))),
+  )
+  const previews: Preview[] = []
+  const scrub = secrets.scrubber()
+  for (const { resource } of policies)
+    previews.push(await previewOf(resource, changes, { drivers, ledger: ledger ?? COLD, now, scrub }, signal))
+  return { previews, instance: settings.instance, warmth }
+
+  async function reportedWarmth(): Promise<string> {
+    // Not the daemon's own mirror: it may be at work in it.
+    const scratch = tmp.dirSync({ unsafeCleanup: true, prefix: 'preheatd-plan' })
+    try {
+      await using publisher = openPublisher(settings, secrets, scratch.name)
+      const text = await publisher.read('status.yaml', signal)
+      const seenAt = text === undefined ? undefined : lastLook(text, settings.instance)
+      return seenAt === undefined
+        ? 'nothing: no ledger is at hand and status.yaml knows no evidence'
+        : `nothing by image: no ledger is at hand; status.yaml’s last evidence is ${formatDuration(Math.max(0, now - seenAt))} old`
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error
+      return `nothing: no ledger is at hand and status.yaml cannot be read (${error.code})`
+    } finally {
+      scratch.removeCallback()
+    }
+  }
+}
+
+const COLD: Pick<Store, 'warm'> = { warm: () => Promise.resolve([]) }
+
+interface PreviewPorts {
+  readonly drivers: Drivers
+  readonly ledger: Pick<Store, 'warm'>
+  readonly now: Instant
+  /** Masks secrets that a registry sent back to us. */
+  readonly scrub: (text: string) => string
+}
+
+async function previewOf(
+  policy: PreheatPolicy,
+  { config, objects }: Plan,
+  { drivers, ledger, now, scrub }: PreviewPorts,
+  signal: AbortSignal,
+): Promise<Preview> {
+  const empty = { policy: policyAddress(policy), registry: policy.registry, items: [], leftOut: [] }
+  try {
+    const { id, snapshot } = newExecution(
+      policy,
+      { type: 'manual', acceptedAt: now, by: 'plan' },
+      now,
+      undefined,
+      { config, objects },
+      now,
+    )
+    const source = await drivers.source(snapshot.registry)
+    const choice = await choose(id, snapshot, { source, ledger, now }, signal)
+    if (choice.kind === 'blocked') return { ...empty, blocked: { code: choice.code, message: choice.message } }
+    return {
+      ...empty,
+      items: itemsOf({ ...choice, tasks: choice.tasks.map((task) => scrubbed(task, scrub)) }),
+      leftOut: grouped(choice.leftOut),
+    }
+  } catch (error) {
+    if (error instanceof EdgeError || error instanceof OperatorError)
+      return { ...empty, error: { code: error.code, message: scrub(error.message) } }
+    if (error instanceof CannotBegin) return { ...empty, error: { code: 'PH8007', message: error.message } }
+    throw error
+  }
+}
+
+function itemsOf({ tasks, skips }: Extract<Choice, { kind: 'chosen' }>): Preview['items'] {
+  return [
+    ...tasks.map(({ artifact, provider, sizeBytes, order, error }) => ({
+      reference: artifact.repository,
+      tags: artifact.tags,
+      digest: artifact.digest,
+      provider,
+      action: 'preheat' as const,
+      sizeBytes,
+      blobs: order.manifests.flatMap(({ blobs }) => blobs),
+      reason: error === undefined ? 'not known warm' : `${error.code} ${error.message}`,
+    })),
+    ...skips.map(({ artifact, provider, reason }) => ({
+      reference: artifact.repository,
+      tags: artifact.tags,
+      digest: artifact.digest,
+      provider,
+      action: 'skip' as const,
+      sizeBytes: undefined,
+      reason,
+    })),
+  ]
+}
+
+/** When evidence was last seen, as far as an instance has reported. */
+function lastLook(status: string, instance: string): Instant | undefined {
+  const own = parseStatus(status).find((section) => section.instance === instance)?.statuses ?? []
+  const looks = own.flatMap(({ outcome }) =>
+    outcome?.observedAt === undefined ? [] : [Date.parse(outcome.observedAt)],
+  )
+  return looks.length === 0 ? undefined : Math.max(...looks)
+}
+
+/** One line a repository and rule: a registry has more tags than a reviewer has patience. */
+function grouped(leftOut: readonly LeftOut[]): Preview['leftOut'] {
+  const groups = new Map<string, { reference: string; reason: string; count: number }>()
+  for (const { repository, rule, message } of leftOut) {
+    const key = `${repository} ${rule}`
+    const group = groups.get(key)
+    if (group === undefined) groups.set(key, { reference: repository, reason: message, count: 1 })
+    else group.count++
+  }
+  return [...groups.values()]
+}
+
+function render(
+  changes: Plan,
+  previews: readonly Preview[],
+  context: PlanContext,
+  output: PlanOptions['output'],
+  io: Io,
+): string {
+  if (output === 'json') return renderJson(changes, previews, context)
+  if (output === 'markdown') return renderMarkdown(changes, previews, context)
+  const { outColors: paint } = io
+  const styles: Record<Style, (text: string) => string> = {
+    create: paint.green,
+    update: paint.yellow,
+    delete: paint.red,
+    heading: paint.bold,
+    faint: paint.dim,
+    trouble: paint.red,
+  }
+  return renderText(changes, previews, context, (style, text) => styles[style](text))
+}

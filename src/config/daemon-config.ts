@@ -1,0 +1,128 @@
+import { isLoopback, isRefusedHost } from '../model/address.ts'
+import { parseDuration } from '../model/duration.ts'
+import { byPlace, type Problem } from '../model/problem.ts'
+import type { DaemonConfigDocument } from './documents.ts'
+import { dotted, errorAt, errorAtKey, toProblem, type Finding } from './finding.ts'
+import { parse, type Path } from './parse.ts'
+import { checkSchema } from './schema.ts'
+
+export type ReadDaemonConfig =
+  | { readonly ok: true; readonly document: DaemonConfigDocument }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+/** A value from outside the file that stands in for what the file says at a path. */
+export interface Override {
+  readonly path: Path
+  readonly value: string | number
+  /** How problems call where it came from. */
+  readonly origin: string
+}
+
+/**
+ * `preheatd.yaml` as its schema describes it, through the same guard as any other file.
+ * @param file how problems call it
+ */
+export function readDaemonConfig(
+  file: string,
+  bytes: Uint8Array,
+  overrides: readonly Override[] = [],
+): ReadDaemonConfig {
+  const parsed = parse(bytes)
+  if (!parsed.ok)
+    return { ok: false, problems: parsed.refusals.map((refusal): Problem => ({ severity: 'error', file, ...refusal })) }
+  const [document, second] = parsed.documents
+  if (document === undefined || second !== undefined) {
+    const message = document === undefined ? 'the file is empty' : 'the file holds more than one document'
+    return {
+      ok: false,
+      problems: [{ severity: 'error', code: 'PH8001', file, line: second?.line ?? 1, column: 1, message }],
+    }
+  }
+  const value = overrides.reduce<unknown>((sum, one) => withValue(sum, one.path, one.value), document.value)
+  const checked = checkSchema('DaemonConfig', value)
+  const findings = checked.ok ? meaning(checked.document) : checked.findings
+  if (checked.ok && findings.length === 0) return { ok: true, document: checked.document }
+  return {
+    ok: false,
+    problems: findings.map((one) => toProblem(traced(one, overrides), document, file, undefined)).sort(byPlace),
+  }
+}
+
+/** A copy with the value at the path. What is no mapping on the way stays as it is, for the schema to refuse. */
+function withValue(target: unknown, path: Path, value: unknown): unknown {
+  const [step, ...rest] = path
+  if (step === undefined) return value
+  const fields = target ?? {}
+  if (typeof fields !== 'object' || Array.isArray(fields)) return target
+  return { ...fields, [step]: withValue((fields as Record<string, unknown>)[step], rest, value) }
+}
+
+/** The finding with where its value came from, when that is not the file that it points into. */
+function traced(finding: Finding, overrides: readonly Override[]): Finding {
+  const at = dotted(finding.path)
+  const origin = overrides.find(({ path }) => {
+    const set = dotted(path)
+    return set === at || (finding.code === 'PH9001' && set.startsWith(`${at}.`))
+  })
+  return origin === undefined ? finding : { ...finding, message: `${finding.message} (from ${origin.origin})` }
+}
+
+function meaning({ source, reports, secrets }: DaemonConfigDocument): Finding[] {
+  const path = ['source', 'interval']
+  const tooShort = source.interval !== undefined && parseDuration(source.interval) < 1000
+  const bound = new Set(Object.keys(secrets?.bindings ?? {}))
+  return [
+    ...(tooShort ? [errorAt(path, 'PH2003', 'source.interval must be at least 1s')] : []),
+    ...remote(['source', 'url'], source.url),
+    ...remote(['reports', 'url'], reports?.url),
+    ...branch(['source', 'ref', 'branch'], source.ref?.branch),
+    ...branch(['reports', 'branch'], reports?.branch),
+    ...binding(['source', 'auth', 'secretRef', 'name'], source.auth?.secretRef?.name, bound),
+    ...binding(['reports', 'auth', 'secretRef', 'name'], reports?.auth?.secretRef?.name, bound),
+    ...ownBranch(source, reports),
+    ...(source.dir !== undefined && reports?.url === undefined ? remoteOnly(reports) : []),
+  ]
+}
+
+function remote(path: readonly string[], url: string | undefined): Finding[] {
+  if (url === undefined) return []
+  const name = path.join('.')
+  if (!URL.canParse(url)) return [errorAt(path, 'PH2003', `${name} is no URL`)]
+  const parsed = new URL(url)
+  const { protocol, hostname } = parsed
+  if (protocol === 'ssh:') return [errorAt(path, 'PH9001', `${name}: ssh is not built yet`)]
+  if (hostname.startsWith('-')) return [errorAt(path, 'PH2003', `${name}: no host begins with a dash`)]
+  if (isRefusedHost(parsed)) return [errorAt(path, 'PH3013', `${name}: ${hostname} is never contacted`)]
+  if (protocol !== 'http:' || isLoopback(parsed)) return []
+  return [errorAt(path, 'PH2003', `${name}: plain http goes to this machine only; use https`)]
+}
+
+/** What the pattern of the schema leaves over of `git check-ref-format`. */
+function branch(path: readonly string[], name: string | undefined): Finding[] {
+  if (name?.split('/').some((part) => part.endsWith('.lock')) !== true) return []
+  return [errorAt(path, 'PH2003', `${path.join('.')}: git takes no branch whose name ends in .lock`)]
+}
+
+function binding(path: readonly string[], secret: string | undefined, bound: ReadonlySet<string>): Finding[] {
+  if (secret === undefined || bound.has(secret)) return []
+  return [errorAt(path, 'PH7002', `secret ${secret} is not bound to any host`, `Add it to secrets.bindings.`)]
+}
+
+/** Reports beside the configuration would be read as configuration, and each of them would be a change of it. */
+function ownBranch(source: DaemonConfigDocument['source'], reports: DaemonConfigDocument['reports']): Finding[] {
+  const isShared =
+    source.url !== undefined &&
+    (reports?.url ?? source.url) === source.url &&
+    (reports?.branch ?? 'preheat-reports') === (source.ref?.branch ?? 'main')
+  if (!isShared) return []
+  const path = reports?.branch === undefined ? ['source', 'ref', 'branch'] : ['reports', 'branch']
+  return [errorAt(path, 'PH2003', 'reports.branch must be another branch than source.ref.branch')]
+}
+
+/** Fields that say how to push, where nothing is pushed. */
+function remoteOnly(reports: DaemonConfigDocument['reports']): Finding[] {
+  const why = 'with source.dir reports go to state.dir/reports, unless reports.url names a remote'
+  return (['auth', 'branch', 'author'] as const)
+    .filter((field) => reports?.[field] !== undefined)
+    .map((field) => errorAtKey(['reports', field], 'PH2003', `reports.${field} has no effect: ${why}`))
+}

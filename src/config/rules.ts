@@ -1,0 +1,385 @@
+import { isExposed, isRefusedHost } from '../model/address.ts'
+import { patternError } from '../model/doublestar.ts'
+import { policiesCalled } from '../model/find-policy.ts'
+import type { ProviderRef } from '../model/policy.ts'
+import { checkCron } from '../model/schedule.ts'
+import { isOpenTo, targetsOf } from '../model/targets.ts'
+import type { Declared, Identified, State } from './declared.ts'
+import { dotted, errorAt, errorAtKey, warningAt, type Finding } from './finding.ts'
+import { nearest } from './nearest.ts'
+import type { Path } from './parse.ts'
+
+/** A finding and the object that it is about. */
+export interface Complaint {
+  readonly on: Identified
+  readonly finding: Finding
+}
+
+/** What a JSON Schema cannot say. Each rule sees the whole state and reports every offender. */
+type Rule = (state: State) => Complaint[]
+
+/** Every finding of every rule. */
+export function applyRules(state: State): Complaint[] {
+  return rules.flatMap((rule) => rule(state))
+}
+
+const identitiesAreUnique: Rule = (state) => {
+  const byKey = new Map<string, Identified[]>()
+  for (const one of identified(state)) {
+    // Reports are files, and not every file system tells `Base` from `base`.
+    const folded = one.key.toLowerCase()
+    byKey.set(folded, [...(byKey.get(folded) ?? []), one])
+  }
+  return [...byKey.values()].flatMap((same) =>
+    same.length < 2
+      ? []
+      : same.map((one) =>
+          complain(
+            one,
+            duplicate(
+              one,
+              same.find((other) => other !== one)!,
+            ),
+          ),
+        ),
+  )
+}
+
+function duplicate(one: Identified, other: Identified): Finding {
+  const place = `${other.file}:${other.document.line}`
+  const message =
+    one.key === other.key
+      ? `${one.key} is declared in ${place} too`
+      : `${one.key} differs from ${other.key} in ${place} only by case`
+  return errorAt(['metadata', 'name'], 'PH3004', message)
+}
+
+const oneProviderIsDefault: Rule = ({ providers }) => {
+  const defaults = providers.filter(({ resource }) => resource.isDefault)
+  return defaults.length < 2
+    ? []
+    : defaults.map((one) => {
+        const others = defaults.filter((other) => other !== one).map(({ name, file }) => `${name} (${file})`)
+        return complain(one, errorAt(['spec', 'default'], 'PH3005', `so is ${others.join(', ')}`))
+      })
+}
+
+const registriesExist: Rule = (state) => {
+  const known = names(state, 'Registry')
+  return state.policies.flatMap((policy) => {
+    const { registry } = policy.resource
+    if (known.has(registry)) return []
+    const message = `no registry is called ${registry}`
+    return [complain(policy, unknown(state, ['spec', 'registry'], 'PH3001', message, nearest(registry, known)))]
+  })
+}
+
+const providersExist: Rule = (state) => {
+  const known = names(state, 'Provider')
+  return eachProviderRef(state, ({ name }, path) => {
+    if (known.has(name)) return []
+    return [unknown(state, [...path, 'name'], 'PH3002', `no provider is called ${name}`, nearest(name, known))]
+  })
+}
+
+const policiesGoSomewhere: Rule = (state) => {
+  if (state.hasUnreadable || state.broken.some(({ kind }) => kind === 'Provider')) return []
+  // One that is declared twice is said to be where it stands, and is still one.
+  const providers = [...new Map(state.providers.map(({ resource }) => [resource.name, resource])).values()]
+  return state.policies.flatMap((policy) => {
+    if (policy.resource.providers.length > 0) return []
+    const targets = targetsOf(policy.resource, providers)
+    if (targets.ok) return []
+    if (policy.resource.providerSelector !== undefined)
+      return [complain(policy, warningAt(['spec', 'providerSelector'], targets.code, targets.message))]
+    // Which of two defaults is meant is said where they stand.
+    if (providers.filter(({ isDefault }) => isDefault).length > 1) return []
+    return [complain(policy, errorAtKey(['spec'], targets.code, targets.message))]
+  })
+}
+
+const namedProvidersAreOpen: Rule = (state) =>
+  eachProviderRef(state, ({ name }, path, { resource }) => {
+    const provider = state.providers.find((one) => one.name === name)
+    if (provider === undefined || isOpenTo(provider.resource, resource)) return []
+    const place = `${provider.file}:${provider.document.placeOf(['spec', 'projects']).line}`
+    const message = `provider ${name} is not open to ${resource.registry}/${resource.project ?? ''} (${place})`
+    return [errorAt([...path, 'name'], 'PH3008', message)]
+  })
+
+const namedProvidersAreEnabled: Rule = (state) =>
+  eachProviderRef(state, ({ name }, path) => {
+    const provider = state.providers.find((one) => one.name === name)
+    if (provider === undefined || provider.resource.enabled) return []
+    return [warningAt([...path, 'name'], 'PH3015', `provider ${name} is disabled in ${provider.file}`)]
+  })
+
+const vendorsCanDoIt: Rule = (state) => {
+  const vendors = new Map(
+    [...state.providers, ...state.broken.filter(({ kind }) => kind === 'Provider')].map((one) => [
+      one.name,
+      vendorOf(one),
+    ]),
+  )
+  return eachProviderRef(state, (ref, path) => {
+    const vendor = vendors.get(ref.name)
+    if (vendor === undefined || !WITHOUT_REACH.has(vendor)) return []
+    return (['scope', 'clusters'] as const)
+      .filter((field) => ref[field] !== undefined)
+      .map((field) =>
+        errorAtKey([...path, field], 'PH3007', `${ref.name} is of vendor ${vendor}, which has no ${field}`),
+      )
+  })
+}
+
+/** Vendors that cannot be told how far a preheat reaches, nor in which cluster. */
+const WITHOUT_REACH = new Set(['dragonfly-v1', 'kraken', 'pull-through'])
+
+function vendorOf({ document }: Identified): string | undefined {
+  const { spec } = document.value
+  const vendor = typeof spec === 'object' && spec !== null && 'vendor' in spec ? spec.vendor : undefined
+  return typeof vendor === 'string' ? vendor : undefined
+}
+
+const schedulesFire: Rule = ({ policies }) => {
+  // Thousands of policies share a handful of schedules, and looking for the first slot of one takes a millisecond.
+  const known = new Map<string, Finding | undefined>()
+  return policies.flatMap((policy) => {
+    const { trigger } = policy.resource
+    if (trigger.type !== 'scheduled') return []
+    const { cron, timeZone } = trigger.schedule
+    const key = `${timeZone}\n${cron}`
+    if (!known.has(key)) known.set(key, scheduleFinding(cron, timeZone))
+    const finding = known.get(key)
+    return finding === undefined ? [] : [complain(policy, finding)]
+  })
+}
+
+function scheduleFinding(cron: string, timeZone: string): Finding | undefined {
+  const reason = checkCron(cron, timeZone)
+  if (reason === undefined) return undefined
+  const isZone = timeZone !== 'UTC' && checkCron(cron, 'UTC') === undefined
+  return errorAt(['spec', 'trigger', 'schedule', isZone ? 'timeZone' : 'cron'], 'PH3006', reason)
+}
+
+const patternsAreWellFormed: Rule = ({ policies, providers }) => [
+  ...policies.flatMap((policy) => {
+    const { repositories, tags, exclude } = policy.resource.filters
+    return [
+      ...malformed(policy, ['spec', 'filters', 'repositories'], repositories),
+      ...malformed(policy, ['spec', 'filters', 'tags'], tags),
+      ...malformed(policy, ['spec', 'filters', 'exclude', 'repositories'], exclude.repositories),
+      ...malformed(policy, ['spec', 'filters', 'exclude', 'tags'], exclude.tags),
+    ]
+  }),
+  ...providers.flatMap((provider) => malformed(provider, ['spec', 'projects'], provider.resource.projects)),
+]
+
+function malformed(on: Identified, path: Path, patterns: readonly string[]): Complaint[] {
+  return patterns.flatMap((pattern, index) => {
+    const reason = patternError(pattern)
+    return reason === undefined ? [] : [complain(on, errorAt([...path, index], 'PH3011', reason))]
+  })
+}
+
+const labelsNeedHarbor: Rule = (state) =>
+  eachPolicyOf(state, 'oci', ({ resource }) =>
+    resource.filters.labels.length === 0
+      ? []
+      : [errorAtKey(['spec', 'filters', 'labels'], 'PH3010', `registry ${resource.registry} is of type oci`)],
+  )
+
+const criteriaFitTheRegistry: Rule = (state) => [
+  ...eachPolicyOf(state, 'oci', (policy) =>
+    criteriaOf(policy, 'inherit', 'has no project rules to inherit; write ignored'),
+  ),
+  ...eachPolicyOf(state, 'harbor', (policy) => criteriaOf(policy, 'ignored', 'decides by its projects; write inherit')),
+]
+
+function criteriaOf({ written, resource }: Declared<'PreheatPolicy'>, wrong: string, why: string): Finding[] {
+  return (['signature', 'vulnerability'] as const)
+    .filter((criterion) => written.spec.criteria?.[criterion]?.mode === wrong)
+    .map((criterion) => {
+      const path = ['spec', 'criteria', criterion, 'mode']
+      return errorAt(path, 'PH2003', `${dotted(path)} cannot be ${wrong}: registry ${resource.registry} ${why}`)
+    })
+}
+
+const harborPoliciesHaveAProject: Rule = (state) =>
+  eachPolicyOf(state, 'harbor', ({ resource: { project, registry } }) => {
+    if (project === undefined) return [errorAtKey(['spec'], 'PH3018', `registry ${registry} is of type harbor`)]
+    if (!project.includes('/')) return []
+    return [errorAt(['spec', 'project'], 'PH2003', 'spec.project: a Harbor project has no / in its name')]
+  })
+
+const foldersHoldTheirProject: Rule = (state) =>
+  identified(state).flatMap((one) => {
+    const folder = projectFolder(one.file)
+    if (folder === undefined || one.kind === 'PreheatPolicy' || one.kind === 'PreheatRun') return []
+    return [complain(one, errorAt(['kind'], 'PH3009', `${one.kind} is not accepted below projects/${folder}/`))]
+  })
+
+const policiesStandInTheirFolder: Rule = ({ policies, registries }) =>
+  policies.flatMap((policy) => {
+    const folder = projectFolder(policy.file)
+    const { project, registry } = policy.resource
+    if (folder === undefined || isInside(project, folder)) return []
+    const isHarbor = registries.some(({ name, resource }) => name === registry && resource.type === 'harbor')
+    if (project === undefined && isHarbor) return []
+    const message = `below projects/${folder}/ spec.project must be ${folder}`
+    return [complain(policy, errorAt(['spec', 'project'], 'PH3009', message))]
+  })
+
+const runsHaveTheirPolicy: Rule = (state) => {
+  const policies = [...state.policies.map(({ resource }) => resource), ...state.broken.flatMap(brokenPolicy)]
+  return state.runs.flatMap((run) => {
+    const path = ['spec', 'policy']
+    const called = run.resource.policy
+    const found = policiesCalled(called, policies)
+    if (found.length === 0) {
+      const known = policies.map(({ project, name }) => (project === undefined ? name : `${project}/${name}`))
+      return [complain(run, unknown(state, path, 'PH3003', `no policy is called ${called}`, nearest(called, known)))]
+    }
+    const addresses = new Set(found.map(({ registry, project, name }) => [registry, project, name].join('/')))
+    if (addresses.size > 1)
+      return [complain(run, errorAt(path, 'PH3017', `${called} may be ${[...addresses].join(' or ')}`))]
+    const folder = projectFolder(run.file)
+    if (folder === undefined || isInside(found[0]!.project, folder)) return []
+    return [complain(run, errorAt(path, 'PH3009', `below projects/${folder}/ only policies of ${folder} may be run`))]
+  })
+}
+
+/** What names a policy that its schema refuses, from its key. */
+function brokenPolicy({ kind, key }: Identified): { registry: string; project: string | undefined; name: string }[] {
+  if (kind !== 'PreheatPolicy') return []
+  const [, registry, ...address] = key.split('/')
+  const name = address.pop()
+  if (registry === undefined || name === undefined) return []
+  return [{ registry, project: address.length === 0 ? undefined : address.join('/'), name }]
+}
+
+const runsExpire: Rule = ({ runs }) =>
+  runs.flatMap((run) => {
+    if (run.resource.expiresAt !== undefined) return []
+    const finding = errorAtKey(['spec'], 'PH3016', 'spec.expiresAt is missing')
+    return [complain(run, { ...finding, severity: 'warning' })]
+  })
+
+const endpointsAreAddresses: Rule = ({ registries, providers }) =>
+  [...registries, ...providers].flatMap((one) =>
+    endpointsOf(one).flatMap(({ path, url }) => {
+      if (!URL.canParse(url)) return [complain(one, errorAt(path, 'PH2003', `${dotted(path)} is no URL`))]
+      const { hostname } = new URL(url)
+      return isRefusedHost(new URL(url))
+        ? [complain(one, errorAt(path, 'PH3013', `${hostname} is never contacted`))]
+        : []
+    }),
+  )
+
+const credentialsAreEncrypted: Rule = ({ registries, providers }) =>
+  [...registries, ...providers].flatMap((one) => {
+    if (one.resource.allowPlainHttp) return []
+    return endpointsOf(one)
+      .filter(({ credential, url }) => credential && URL.canParse(url) && isExposed(new URL(url)))
+      .map(({ path }) => complain(one, errorAt(path, 'PH3012', `a credential would go over plain http`)))
+  })
+
+interface Endpoint {
+  readonly path: Path
+  readonly url: string
+  /** Whether requests to it carry one. */
+  readonly credential: boolean
+}
+
+function endpointsOf({ resource, written }: Declared<'Registry'> | Declared<'Provider'>): Endpoint[] {
+  const path = ['spec', 'endpoint']
+  const credential = resource.auth.type !== 'none'
+  if (resource.kind === 'Provider') return [{ path, url: resource.endpoint, credential }]
+  const hasOwn = 'engineEndpoint' in written.spec
+  const engines = !['auto', 'none'].includes(resource.engineAuth.type)
+  const own = { path, url: resource.endpoint, credential: credential || (engines && !hasOwn) }
+  return hasOwn ? [own, { path: ['spec', 'engineEndpoint'], url: resource.engineEndpoint, credential: engines }] : [own]
+}
+
+const pollSchedulesRise: Rule = ({ providers }) =>
+  providers.flatMap((provider) => {
+    const ages = provider.resource.dragonfly.pollScheduleMs
+    const index = ages.findIndex((age, at) => at > 0 && age <= ages[at - 1]!)
+    if (index === -1) return []
+    const path = ['spec', 'dragonfly', 'pollSchedule', index]
+    return [complain(provider, errorAt(path, 'PH2003', `${dotted(path)} must be later than the one before it`))]
+  })
+
+const rules: readonly Rule[] = [
+  identitiesAreUnique,
+  oneProviderIsDefault,
+  registriesExist,
+  providersExist,
+  policiesGoSomewhere,
+  namedProvidersAreOpen,
+  namedProvidersAreEnabled,
+  vendorsCanDoIt,
+  schedulesFire,
+  patternsAreWellFormed,
+  labelsNeedHarbor,
+  criteriaFitTheRegistry,
+  harborPoliciesHaveAProject,
+  foldersHoldTheirProject,
+  policiesStandInTheirFolder,
+  runsHaveTheirPolicy,
+  runsExpire,
+  endpointsAreAddresses,
+  credentialsAreEncrypted,
+  pollSchedulesRise,
+]
+
+/** `library` for `projects/library/release.yaml`; undefined for a file of the platform team. */
+export function projectFolder(file: string): string | undefined {
+  const [top, project, ...rest] = file.split('/')
+  return top === 'projects' && rest.length > 0 ? project : undefined
+}
+
+/** Is a project the folder's, or, for the prefixes of an oci registry, below it? */
+function isInside(project: string | undefined, folder: string): boolean {
+  return project === folder || project?.startsWith(`${folder}/`) === true
+}
+
+function identified(state: State): Identified[] {
+  return [...state.registries, ...state.providers, ...state.policies, ...state.runs, ...state.broken]
+}
+
+function names(state: State, kind: 'Registry' | 'Provider'): Set<string> {
+  return new Set(identified(state).flatMap((one) => (one.kind === kind ? [one.name] : [])))
+}
+
+function complain(on: Identified, finding: Finding): Complaint {
+  return { on, finding }
+}
+
+/** Something that is named and not there: only a warning while a file cannot be read that may hold it. */
+function unknown(state: State, path: Path, code: Finding['code'], message: string, near: string | undefined): Finding {
+  const finding = errorAt(path, code, message, near && `Did you mean ${near}?`)
+  return state.hasUnreadable ? { ...finding, severity: 'warning' } : finding
+}
+
+function eachProviderRef(
+  { policies }: State,
+  look: (ref: ProviderRef, path: Path, policy: Declared<'PreheatPolicy'>) => Finding[],
+): Complaint[] {
+  return policies.flatMap((policy) =>
+    policy.resource.providers.flatMap((ref, index) =>
+      look(ref, ['spec', 'providers', index], policy).map((finding) => complain(policy, finding)),
+    ),
+  )
+}
+
+function eachPolicyOf(
+  { policies, registries }: State,
+  type: 'harbor' | 'oci',
+  look: (policy: Declared<'PreheatPolicy'>) => Finding[],
+): Complaint[] {
+  const ofType = new Set(registries.filter(({ resource }) => resource.type === type).map(({ name }) => name))
+  return policies.flatMap((policy) =>
+    ofType.has(policy.resource.registry) ? look(policy).map((finding) => complain(policy, finding)) : [],
+  )
+}

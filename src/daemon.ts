@@ -1,0 +1,379 @@
+import { setMaxListeners } from 'node:events'
+import pLimit, { type LimitFunction } from 'p-limit'
+import { CannotBegin, beginDueSlots, beginManual, beginRuns, type Selecting } from './begin.ts'
+import { finish, selectArtifacts } from './fulfil.ts'
+import { reconcile, type Reconciled } from './reconcile.ts'
+import { isUrgent, sendReports, type Sent } from './send-reports.ts'
+import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
+import { parseRuns } from './report/runs.ts'
+import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
+import type { Clock } from './model/clock.ts'
+import type { Instant } from './model/duration.ts'
+import type { Emit } from './model/events.ts'
+import type { EndedExecution } from './model/execution.ts'
+import { SlotCalculator } from './model/schedule.ts'
+import { ofKind } from './model/resource.ts'
+import { SourceError, type Publisher, type Source } from './model/source.ts'
+import type { Applied, Store } from './store/store.ts'
+
+/** All that the daemon works with. */
+export interface DaemonPorts {
+  readonly source: Source
+  readonly publisher: Publisher
+  readonly store: Store
+  readonly drivers: Drivers
+  readonly clock: Clock
+  readonly emit: Emit
+  readonly random: () => number
+  /** Masks secrets that the other side sent back to us. */
+  readonly scrub: (text: string) => string
+  readonly settings: DaemonSettings
+}
+
+interface DaemonSettings {
+  readonly instance: string
+  readonly intervalMs: number
+  /** How soon reports of manual runs and of changed results are pushed. */
+  readonly flushIntervalMs: number
+  /** How soon all others are. */
+  readonly flushRestMs: number
+  readonly maxCommitsPerHour: number
+  /** Executions that select at once. */
+  readonly selections: number
+  /** HTTP requests at once. */
+  readonly requests: number
+  /** From the signal to stop until work under way is cut off. */
+  readonly graceMs: number
+}
+
+/** How soon a flush is tried again that could not be pushed, or was over its budget. */
+const FLUSH_AGAIN_MS = 60_000
+/** How soon a loop begins anew that failed: a full disk heals, and so must we. */
+const LOOP_AGAIN_MS = 5_000
+
+/**
+ * The composition: it knows every stage and every edge, and what one hands to the next. Each method is one part of the
+ * walk; {@link once} walks it once, {@link run} for ever.
+ */
+export class Daemon {
+  readonly #ports: DaemonPorts
+  readonly #tasks: TaskLoop
+  readonly #selections: LimitFunction
+  /** Executions that are being selected, by id, so that none is selected twice at once. */
+  readonly #selecting = new Map<string, Promise<void>>()
+  readonly #timetable = new Timetable()
+  readonly #fingerprints = new Map<string, string>()
+  readonly #abort = new AbortController()
+  readonly #ended: EndedExecution[] = []
+  #applied: Applied | undefined
+  #submitsInFlight: ReadonlyMap<string, number> = new Map()
+  #openArtifacts: ReadonlyMap<string, number> = new Map()
+  #flushAt: Instant | undefined
+  #wakeSchedule: () => void = () => undefined
+  #wakeFlush: () => void = () => undefined
+  #wakeSource: () => void = () => undefined
+
+  constructor(ports: DaemonPorts) {
+    const emit: Emit = (event) => {
+      if (event.name === 'execution.ended') this.#onEnded(event.execution)
+      ports.emit(event)
+    }
+    this.#ports = { ...ports, emit }
+    this.#selections = pLimit(ports.settings.selections)
+    const limits: Limits = {
+      requests: ports.settings.requests,
+      submitsInFlight: (name) => this.#submitsInFlight.get(name) ?? 16,
+      openArtifacts: (name) => this.#openArtifacts.get(name) ?? 300,
+    }
+    this.#tasks = new TaskLoop({ ...this.#ports, limits, onExecutionSettled: (id) => finish(id, this.#ports) })
+  }
+
+  /** Executions that ended since this daemon was made. */
+  get ended(): readonly EndedExecution[] {
+    return this.#ended
+  }
+
+  /** The source may have moved. */
+  nudge(): void {
+    this.#wakeSource()
+  }
+
+  /** Takes up what a former life left: its leases, its executions. To be called once, before all else. */
+  async recover(): Promise<void> {
+    const { store } = this.#ports
+    await store.releaseLeases()
+    this.#adopt(await store.applied())
+    await this.#rearm()
+    for (const execution of await store.openExecutions()) {
+      if (execution.state === 'Running' && (await store.openTasks(execution.id)) === 0)
+        await finish(execution.id, this.#ports)
+    }
+    if ((await store.unsentReports(1)).length > 0) this.#flushAt = this.#ports.clock.now()
+  }
+
+  /** source → config → plan → store. */
+  async sync(signal: AbortSignal): Promise<Reconciled> {
+    const { store, publisher, emit } = this.#ports
+    if ((await store.applied()) === undefined) {
+      // A daemon that lost its state must not run again what another life of it has run.
+      try {
+        await store.adoptUsedRuns(parseRuns((await publisher.read('runs.yaml', signal)) ?? ''))
+      } catch (error) {
+        if (!(error instanceof SourceError)) throw error
+        const { code, message, state } = error
+        emit({ name: 'source.failed', state, code, message: `cannot tell which PreheatRuns are used up: ${message}` })
+        return { kind: 'failed', applied: undefined, code, message }
+      }
+    }
+    const reconciled = await reconcile(this.#ports, signal)
+    this.#adopt(reconciled.applied)
+    if (reconciled.kind === 'applied') {
+      await this.#rearm()
+      this.#flushWithin(this.#ports.settings.flushIntervalMs)
+    }
+    return reconciled
+  }
+
+  /** time × policies → executions. */
+  async beginDue(policyKeys: (policyKey: string) => boolean): Promise<void> {
+    if (this.#applied !== undefined) await beginDueSlots(this.#applied, policyKeys, this.#ports)
+  }
+
+  /** PreheatRuns → executions. */
+  async beginRuns(): Promise<void> {
+    if (this.#applied !== undefined) await beginRuns(this.#applied, this.#ports)
+  }
+
+  /** A person → one execution. @throws {CannotBegin} */
+  async beginManual(policy: string, by: string): Promise<Selecting> {
+    if (this.#applied === undefined) throw new CannotBegin('no configuration has been applied yet')
+    return await beginManual(policy, by, this.#applied, this.#ports)
+  }
+
+  /** executions → tasks, as many at once as may select; resolves when all that were open have selected. */
+  async select(): Promise<void> {
+    for (const execution of await this.#ports.store.openExecutions()) {
+      if (execution.state !== 'Selecting' || this.#selecting.has(execution.id)) continue
+      const selection = this.#selections(() => selectArtifacts(execution, this.#ports, this.#abort.signal)).finally(
+        () => {
+          this.#selecting.delete(execution.id)
+          this.#tasks.wake()
+        },
+      )
+      selection.catch(() => undefined)
+      this.#selecting.set(execution.id, selection)
+    }
+    await Promise.all(this.#selecting.values())
+  }
+
+  /** tasks → settled tasks, until `enough`. */
+  async drive(enough: (nextDueAt: Instant | undefined) => boolean, stop: AbortSignal): Promise<void> {
+    await this.#tasks.run(enough, stop, this.#abort.signal)
+  }
+
+  /** settled tasks → reports → git. */
+  async send(signal: AbortSignal): Promise<Sent> {
+    const { instance, maxCommitsPerHour } = this.#ports.settings
+    return await sendReports({ ...this.#ports, instance, maxCommitsPerHour }, signal)
+  }
+
+  /**
+   * The walk, once: sync, apply, resume, begin what is due, drive, report. What is not due starts nothing.
+   * @param wait until every open execution has ended; otherwise only what is due now is done
+   */
+  async once(begin: () => Promise<void>, wait: boolean, stop: AbortSignal): Promise<Reconciled> {
+    const cutOff = this.#cutOffAfter(stop)
+    try {
+      await this.recover()
+      const reconciled = await this.sync(stop)
+      await begin()
+      await this.select()
+      await this.drive((nextDueAt) => nextDueAt === undefined || (!wait && nextDueAt > this.#ports.clock.now()), stop)
+      if (this.#flushAt !== undefined && !stop.aborted) await this.send(stop)
+      return reconciled
+    } finally {
+      cutOff()
+    }
+  }
+
+  /** The walk, for ever: five loops that wake one another. Resolves when `stop` has aborted and all work has ended. */
+  async run(stop: AbortSignal): Promise<void> {
+    const cutOff = this.#cutOffAfter(stop)
+    try {
+      await this.recover()
+      await Promise.all([
+        this.#forever('source', stop, () => this.#sourceLoop(stop)),
+        this.#forever('schedule', stop, () => this.#scheduleLoop(stop)),
+        this.#forever('tasks', stop, () => this.drive(() => false, stop)),
+        this.#forever('reports', stop, () => this.#reportLoop(stop)),
+      ])
+      await Promise.allSettled(this.#selecting.values())
+      if (this.#flushAt !== undefined) await this.send(this.#abort.signal).catch(() => 'failed')
+    } finally {
+      cutOff()
+    }
+  }
+
+  async #sourceLoop(stop: AbortSignal): Promise<void> {
+    const { clock, settings, random } = this.#ports
+    let isFirst = true
+    while (!stop.aborted) {
+      const { kind } = await this.sync(stop)
+      if (kind === 'applied' || isFirst) {
+        isFirst = false
+        await this.beginRuns()
+        this.#wakeSchedule()
+        this.#selectSoon(stop)
+      }
+      // A tenth of spread, so that daemons which started together do not ask the forge together.
+      const at = clock.now() + settings.intervalMs * (0.9 + random() / 5)
+      await this.#rest(at, stop, (wake) => (this.#wakeSource = wake))
+    }
+  }
+
+  async #scheduleLoop(stop: AbortSignal): Promise<void> {
+    const { clock } = this.#ports
+    while (!stop.aborted) {
+      const due = new Set(this.#timetable.takeDue(clock.now()))
+      if (due.size > 0) {
+        await this.beginDue((key) => due.has(key))
+        await this.#rearm(due)
+        this.#selectSoon(stop)
+      }
+      await this.#rest(this.#timetable.next()?.at ?? Infinity, stop, (wake) => (this.#wakeSchedule = wake))
+    }
+  }
+
+  async #reportLoop(stop: AbortSignal): Promise<void> {
+    const { clock } = this.#ports
+    while (!stop.aborted) {
+      if (this.#flushAt !== undefined && this.#flushAt <= clock.now()) {
+        this.#flushAt = undefined
+        const sent = await this.send(stop)
+        if (sent === 'failed' || sent === 'over-budget') this.#flushWithin(FLUSH_AGAIN_MS)
+        else await this.#ports.store.prune(clock.now())
+      }
+      await this.#rest(this.#flushAt ?? Infinity, stop, (wake) => (this.#wakeFlush = wake))
+    }
+  }
+
+  #selectSoon(stop: AbortSignal): void {
+    this.select().catch((error: unknown) => {
+      if (stop.aborted) return
+      this.#ports.emit({ name: 'loop.failed', loop: 'selection', error })
+      void this.#ports.clock.sleepUntil(this.#ports.clock.now() + LOOP_AGAIN_MS, stop).then(
+        () => {
+          this.#selectSoon(stop)
+        },
+        () => undefined,
+      )
+    })
+  }
+
+  /** Runs a loop again after it failed, until we stop: what it did not do is still in the store. */
+  async #forever(loop: string, stop: AbortSignal, body: () => Promise<void>): Promise<void> {
+    const { clock, emit } = this.#ports
+    while (!stop.aborted) {
+      try {
+        await body()
+      } catch (error) {
+        if (isStopped(stop)) return
+        emit({ name: 'loop.failed', loop, error })
+        await clock.sleepUntil(clock.now() + LOOP_AGAIN_MS, stop).catch(() => undefined)
+      }
+    }
+  }
+
+  /** Waits for an instant, a wake or the stop. */
+  async #rest(until: Instant, stop: AbortSignal, register: (wake: () => void) => void): Promise<void> {
+    const rest = new AbortController()
+    const wake = () => {
+      rest.abort()
+    }
+    register(wake)
+    stop.addEventListener('abort', wake, { once: true })
+    try {
+      if (!stop.aborted) await this.#ports.clock.sleepUntil(until, rest.signal)
+    } catch (error) {
+      if (!rest.signal.aborted) throw error
+    } finally {
+      stop.removeEventListener('abort', wake)
+    }
+  }
+
+  /** Arms the schedules whose meaning changed, or those named; the others keep their place. */
+  async #rearm(named: ReadonlySet<string> = new Set()): Promise<void> {
+    const policies = new Map(
+      ofKind(this.#applied?.objects ?? [], 'PreheatPolicy').map(({ key, resource }) => [key, resource]),
+    )
+    const states = await this.#ports.store.schedules()
+    const armed = new Set<string>()
+    const slots = new SlotCalculator()
+    for (const { policyKey, fingerprint, until } of states) {
+      armed.add(policyKey)
+      if (this.#fingerprints.get(policyKey) === fingerprint && !named.has(policyKey)) continue
+      const policy = policies.get(policyKey)
+      this.#fingerprints.set(policyKey, fingerprint)
+      this.#timetable.set(policyKey, policy && nextSlotOf(policy, until, slots))
+    }
+    for (const policyKey of [...this.#fingerprints.keys()]) {
+      if (armed.has(policyKey)) continue
+      this.#fingerprints.delete(policyKey)
+      this.#timetable.set(policyKey, undefined)
+    }
+  }
+
+  #onEnded(execution: EndedExecution): void {
+    this.#ended.push(execution)
+    const { flushIntervalMs, flushRestMs } = this.#ports.settings
+    this.#flushWithin(flushRestMs)
+    if (flushIntervalMs >= flushRestMs) return
+    void this.#ports.store.unsentReports(1000).then(
+      (unsent) => {
+        if (unsent.some((report) => report.execution.id === execution.id && isUrgent(report)))
+          this.#flushWithin(flushIntervalMs)
+      },
+      () => undefined,
+    )
+  }
+
+  #flushWithin(ms: number): void {
+    this.#flushAt = Math.min(this.#flushAt ?? Infinity, this.#ports.clock.now() + ms)
+    this.#wakeFlush()
+  }
+
+  /** What is in force, and what is asked of it at every turn. */
+  #adopt(applied: Applied | undefined): void {
+    this.#applied = applied
+    const objects = applied?.objects ?? []
+    this.#submitsInFlight = new Map(
+      ofKind(objects, 'Provider').map(({ resource }) => [resource.name, resource.limits.submitsInFlight]),
+    )
+    this.#openArtifacts = new Map(
+      ofKind(objects, 'Registry').map(({ resource }) => [resource.name, resource.limits.openArtifacts]),
+    )
+  }
+
+  /** Lets work under way end in its own time for as long as the grace lasts, then cuts it off. */
+  #cutOffAfter(stop: AbortSignal): () => void {
+    // As many listeners as waits under way: that is no leak, and Node warns from the eleventh on.
+    setMaxListeners(0, stop, this.#abort.signal)
+    let timer: NodeJS.Timeout | undefined
+    const begin = () => {
+      timer = setTimeout(() => {
+        this.#abort.abort(stop.reason)
+      }, this.#ports.settings.graceMs)
+    }
+    if (stop.aborted) begin()
+    else stop.addEventListener('abort', begin, { once: true })
+    return () => {
+      stop.removeEventListener('abort', begin)
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** In a function, since the compiler takes it for unchanged across an await. */
+function isStopped(stop: AbortSignal): boolean {
+  return stop.aborted
+}

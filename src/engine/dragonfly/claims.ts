@@ -1,0 +1,139 @@
+import { at, idOf, items, type JobRow } from './wire.ts'
+import { redact } from './redact.ts'
+import { excerpt } from '../../model/errors.ts'
+import type { Digest } from '../../model/artifact.ts'
+import type { Claims } from '../../model/evidence.ts'
+import type { Scope } from '../../model/provider.ts'
+import type { Verdict } from '../../model/task.ts'
+
+/** What a job was to bring about. */
+export interface Question {
+  readonly repository: string
+  readonly scope: Scope
+  /** Of the job's manifest. */
+  readonly blobs: readonly Digest[]
+  /** The cluster that it was sent to; undefined: all of them. */
+  readonly cluster: number | undefined
+}
+
+/** What one scheduler cluster said about the wanted blobs. */
+interface ClusterReport {
+  /** By blob: the hosts that fetched it. Empty where the host is `unknown`: fetched, and nobody knows where. */
+  readonly holders: Map<string, Set<string>>
+  readonly failed: Set<string>
+  readonly hosts: Set<string>
+}
+
+// The job's own words end here: `success_tasks[].url` is the blob's URL as the manager expanded the manifest.
+const BLOB_URL = /^https?:\/\/[^/]+\/v2\/(.+)\/blobs\/(sha256:[0-9a-f]{64})(?:\?.*)?$/
+
+/**
+ * What becomes of a job by its row; undefined for a state that no manager has.
+ * Only these three states are ever written: dragonflyoss/dragonfly manager/service/job.go `pollingJob`, v2.5.1.
+ */
+export function verdictOf(row: JobRow, question: Question): Verdict | 'open' | undefined {
+  switch (row.state) {
+    case 'PENDING':
+      return 'open'
+    case 'SUCCESS':
+      return { said: 'success', claims: claimsOf(row, question), message: said(row, descriptions(row.result)) }
+    case 'FAILURE':
+      return {
+        said: 'failure',
+        claims: claimsOf(row, question),
+        // All the manager does when it stops looking after 62.5 min is to write FAILURE.
+        message: said(row, errors(row.result)) ?? 'the manager ended the job as failed and gave no error',
+      }
+    default:
+      return undefined
+  }
+}
+
+/**
+ * Which of the wanted blobs the result shows to be cached in every cluster that the job was sent to; undefined when it
+ * lists nothing for any of them. `SUCCESS` alone shows nothing: with scope `single_seed_peer` blobs that could not be
+ * fetched are left out of `success_tasks` and named nowhere (scheduler/job/job.go `preheatV2SingleSeedPeer`, v2.3.1 to
+ * v2.5.1).
+ *
+ * With one of the `all_*` scopes a blob is cached when every host that lists successes lists it. A host that appears in
+ * `failure_tasks` only takes away the blobs that it names there: the scheduler hides all successes of a host that has
+ * one failure.
+ */
+export function claimsOf(row: JobRow, question: Question): Claims | undefined {
+  const reports = clusterReports(row.result, question)
+  const targets =
+    question.cluster !== undefined ? [question.cluster] : row.clusters.length > 0 ? row.clusters : [...reports.keys()]
+  if (!targets.some((id) => reports.has(id))) return undefined
+  const cached = question.blobs.filter((blob) => targets.every((id) => isCached(reports.get(id), blob, question.scope)))
+  return {
+    kind: 'success_tasks',
+    source: 'claimed-by-engine',
+    cached,
+    peers: targets.reduce((sum, id) => sum + (reports.get(id)?.hosts.size ?? 0), 0),
+  }
+}
+
+function isCached(report: ClusterReport | undefined, blob: Digest, scope: Scope): boolean {
+  const holders = report?.holders.get(blob)
+  if (report === undefined || holders === undefined || report.failed.has(blob)) return false
+  return scope === 'single_seed_peer' || [...report.hosts].every((host) => holders.has(host))
+}
+
+/** Since 2.3.1 a cluster is one entry of `job_states`, before it is one a layer: they add up. */
+function clusterReports(result: unknown, { repository, blobs }: Question): Map<number, ClusterReport> {
+  const wanted = new Set<string>(blobs)
+  const reports = new Map<number, ClusterReport>()
+  for (const entry of items(at(result, 'job_states')).flatMap((state) => items(at(state, 'results')))) {
+    for (const id of idOf(at(entry, 'scheduler_cluster_id'))) {
+      const report = reports.get(id) ?? { holders: new Map(), failed: new Set(), hosts: new Set() }
+      reports.set(id, report)
+      for (const task of items(at(entry, 'success_tasks'))) {
+        const blob = blobIn(task, repository, wanted)
+        if (blob !== undefined) addHolder(report, blob, hostOf(task))
+      }
+      for (const task of items(at(entry, 'failure_tasks'))) {
+        const blob = blobIn(task, repository, wanted)
+        if (blob !== undefined) report.failed.add(blob)
+      }
+    }
+  }
+  return reports
+}
+
+function addHolder(report: ClusterReport, blob: string, host: string | undefined): void {
+  const holders = report.holders.get(blob) ?? new Set()
+  report.holders.set(blob, holders)
+  if (host === undefined) return
+  holders.add(host)
+  report.hosts.add(host)
+}
+
+function blobIn(task: unknown, repository: string, wanted: ReadonlySet<string>): string | undefined {
+  const url = at(task, 'url')
+  const [, inRepository, blob = ''] = typeof url === 'string' ? (BLOB_URL.exec(url) ?? []) : []
+  return inRepository === repository && wanted.has(blob) ? blob : undefined
+}
+
+/** Undefined for the pair that means "the stream ended without a message": `unknow` before v2.4.4. */
+function hostOf(task: unknown): string | undefined {
+  const [hostname, ip] = [at(task, 'hostname'), at(task, 'ip')]
+  if (typeof hostname !== 'string' || typeof ip !== 'string') return undefined
+  return /^unknown?$/.test(hostname) && /^unknown?$/.test(ip) ? undefined : `${hostname} ${ip}`
+}
+
+function errors(result: unknown): unknown[] {
+  return items(at(result, 'job_states')).map((state) => at(state, 'error'))
+}
+
+function descriptions(result: unknown): unknown[] {
+  return items(at(result, 'job_states'))
+    .flatMap((state) => items(at(state, 'results')))
+    .flatMap((entry) => items(at(entry, 'failure_tasks')))
+    .map((task) => at(task, 'description'))
+}
+
+/** Different words once, without credentials, cut; undefined for none. */
+function said(row: JobRow, words: readonly unknown[]): string | undefined {
+  const distinct = new Set(words.filter((word): word is string => typeof word === 'string' && word !== ''))
+  return distinct.size === 0 ? undefined : excerpt(redact([...distinct].join('; '), row.secrets))
+}

@@ -1,0 +1,91 @@
+import { redact } from './redact.ts'
+import { EdgeError, excerpt } from '../../model/errors.ts'
+import { retryAfterMs, type HttpAnswer } from '../../http.ts'
+import type { Instant } from '../../model/duration.ts'
+
+/** What was asked for, as a message says it. */
+export type Action =
+  | 'the question whether it is healthy'
+  | 'a submission'
+  | 'a look at a job'
+  | 'the list of jobs'
+  | 'the list of clusters'
+
+const ENDPOINT_HINT =
+  'the endpoint must be the manager’s REST address (port 8080 unless configured), without /oapi or a console before it'
+
+/** The limiter counts by the second and names no delay. */
+const SHORTEST_PAUSE_MS = 1_000
+const UNKNOWN_CLUSTER_HINT = ' (as it does for an unknown cluster, and for one younger than three minutes)'
+
+/**
+ * Words of a 500 to a submission that mean: the same again will fail again. There is no machine-readable code.
+ * @see dragonflyoss/dragonfly manager/job/preheat.go, internal/job/image.go; distribution's client errors; v2.5.1
+ */
+const LASTING =
+  /unauthorized|(?:^|[\s:])denied: |(?:manifest|name|blob) (?:unknown|invalid)|no matching manifest|\bip \S+ is invalid|(?:candidate|active) schedulers not found|parse access url failed|invalid params|unknown preheat type|error parsing HTTP 40[0134]/i
+
+/**
+ * What an answer means that is not the one wanted.
+ * @param who `provider dragonfly-eu`
+ * @param secrets what the request carried; no echo of it gets into the message
+ */
+export function refusal(
+  who: string,
+  action: Action,
+  answer: HttpAnswer,
+  secrets: readonly string[],
+  now: Instant,
+): EdgeError {
+  const words = wordsOf(answer)
+  const said =
+    words === undefined ? `HTTP ${answer.status}` : `HTTP ${answer.status}: ${excerpt(redact(words, secrets))}`
+  const refused = `${who} answered ${action} with ${said}`
+  const { status, headers } = answer
+  const pauseMs = retryAfterMs(headers, now)
+  const named = pauseMs === undefined ? undefined : Math.max(SHORTEST_PAUSE_MS, pauseMs)
+  if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
+  if (status === 429) {
+    const hint = action === 'a submission' ? UNKNOWN_CLUSTER_HINT : ''
+    return new EdgeError('unavailable', 'PH5001', refused + hint, { retryAfterMs: named ?? SHORTEST_PAUSE_MS })
+  }
+  if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
+    return new EdgeError('rejected', 'PH5002', refused)
+  if (status >= 500 || status === 408) return new EdgeError('unavailable', 'PH5001', refused, { retryAfterMs: named })
+  if (status >= 400 && status !== 404 && words !== undefined) return new EdgeError('rejected', 'PH5002', refused)
+  return new EdgeError('unintelligible', 'PH5008', `${refused}, which is not a manager’s answer; ${ENDPOINT_HINT}`)
+}
+
+/** The permission that a token lacks, as a manager since 2.2.2 says it; other 403s are about the token itself. */
+export function lacksPermission(answer: HttpAnswer): boolean {
+  return answer.status === 403 && /permission/i.test(wordsOf(answer) ?? '')
+}
+
+/** Is this the manager's own "no such record", and not some proxy's page? */
+export function isRecordMissing(answer: HttpAnswer): boolean {
+  return answer.status === 404 && /^(?:record )?not found$/i.test(memberOf(answer.bytes) ?? '')
+}
+
+/** What the manager says in words; undefined for a page made for people. */
+function wordsOf({ bytes, headers }: HttpAnswer): string | undefined {
+  const isText = headers['content-type']?.startsWith('text/plain') === true && bytes.length > 0
+  return memberOf(bytes) ?? (isText ? bytes.subarray(0, MOST_BYTES).toString('utf8') : undefined)
+}
+
+const MOST_BYTES = 65_536
+// The first member is enough, and of a body with two objects back to back it is all that parses: a POST whose envelope
+// does not bind is answered by the limiter and again by the handler (manager/middlewares/ratelimiter.go, v2.1.63 up).
+const FIRST_MEMBER = /^\s*\{\s*"(?:message|errors)"\s*:\s*("(?:[^"\\]|\\.)*")/
+
+function memberOf(bytes: Buffer): string | undefined {
+  const quoted = FIRST_MEMBER.exec(bytes.subarray(0, MOST_BYTES).toString('utf8'))?.[1]
+  return quoted === undefined ? undefined : unquote(quoted)
+}
+
+function unquote(quoted: string): string {
+  try {
+    return String(JSON.parse(quoted))
+  } catch {
+    return quoted
+  }
+}

@@ -1,0 +1,28 @@
+import { openDragonfly } from './dragonfly/dragonfly.ts'
+import type { Engine } from './engine.ts'
+import type { TlsMaterial } from '../http.ts'
+import type { Tls } from '../model/auth.ts'
+import type { Clock } from '../model/clock.ts'
+import type { Provider } from '../model/provider.ts'
+import type { ReadSecret } from '../model/secret.ts'
+
+/** What a driver may touch beyond its own socket. */
+export interface EnginePorts {
+  readonly read: ReadSecret
+  /** Reads the files that a resource names; undefined when it names none. @throws {OperatorError} */
+  tls(tls: Tls): Promise<TlsMaterial | undefined>
+  readonly clock: Clock
+  /** From 0 to below 1. */
+  random(): number
+}
+
+/**
+ * The engine behind a declared Provider; nobody else looks at `vendor`. Sends nothing yet.
+ * @throws {OperatorError} when a TLS file cannot be used
+ */
+export async function openEngine(provider: Provider, ports: EnginePorts): Promise<Engine> {
+  const tls = await ports.tls(provider.tls)
+  return drivers[provider.vendor](provider, tls, ports)
+}
+
+const drivers = { dragonfly: openDragonfly } as const satisfies Record<Provider['vendor'], unknown>

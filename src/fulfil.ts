@@ -1,0 +1,84 @@
+import { choose } from './execution/choose.ts'
+import { failureOf, resultOf } from './report/result.ts'
+import { scrubbed, type Drivers } from './execution/loop.ts'
+import type { Clock } from './model/clock.ts'
+import type { Code } from './model/codes.ts'
+import type { Emit } from './model/events.ts'
+import { EdgeError, OperatorError } from './model/errors.ts'
+import type { EndedExecution, Execution, Result, Selection } from './model/execution.ts'
+import { isSettled } from './model/task.ts'
+import type { Store } from './store/store.ts'
+import type { Selecting } from './begin.ts'
+
+export interface FulfilPorts {
+  readonly store: Pick<Store, 'warm' | 'selected' | 'end' | 'tasks' | 'execution'>
+  readonly drivers: Drivers
+  readonly clock: Clock
+  readonly emit: Emit
+  /** Masks secrets that the other side sent back to us. */
+  readonly scrub: (text: string) => string
+}
+
+/**
+ * Chooses an execution's artifacts and makes its tasks rows; or ends it, when there is nothing to send or it must not
+ * be sent. Interrupted, it is done again: nothing has been submitted.
+ */
+export async function selectArtifacts(execution: Selecting, ports: FulfilPorts, signal: AbortSignal): Promise<void> {
+  const { store, drivers, clock, emit } = ports
+  try {
+    const source = await drivers.source(execution.snapshot.registry)
+    const choice = await choose(execution.id, execution.snapshot, { source, ledger: store, now: clock.now() }, signal)
+    if (choice.kind === 'blocked') {
+      await end(execution, choice.selection, 'Blocked', { code: choice.code, message: choice.message }, ports)
+      return
+    }
+    const { selection, sizeBytes } = choice
+    const tasks = choice.tasks.map((task) => scrubbed(task, ports.scrub))
+    if (tasks.length === 0) {
+      await end(execution, selection, 'Skipped', undefined, ports)
+      return
+    }
+    const running = { ...execution, state: 'Running' as const, selection }
+    await store.selected(running, tasks)
+    emit({ name: 'execution.selected', execution: running, tasks: tasks.length, sizeBytes })
+    if (tasks.every(isSettled)) await finish(execution.id, ports)
+  } catch (error) {
+    if (signal.aborted) throw signal.reason
+    if (!(error instanceof EdgeError || error instanceof OperatorError)) throw error
+    await end(execution, undefined, 'Failed', { code: error.code, message: ports.scrub(error.message) }, ports)
+  }
+}
+
+/** Ends an execution whose tasks have all settled. A second call changes nothing. */
+export async function finish(executionId: string, ports: FulfilPorts): Promise<void> {
+  const execution = await ports.store.execution(executionId)
+  if (execution?.state !== 'Running') return
+  const tasks = (await ports.store.tasks(executionId)).filter(isSettled)
+  await end(execution, execution.selection, resultOf(tasks), undefined, ports)
+}
+
+async function end(
+  { id, policyKey, cause, at, snapshot, startedAt }: Execution,
+  selection: Selection | undefined,
+  result: Result,
+  reason: { readonly code: Code; readonly message: string } | undefined,
+  { store, clock, emit }: FulfilPorts,
+): Promise<void> {
+  const tasks = (await store.tasks(id)).filter(isSettled)
+  const failure = failureOf(tasks, reason)
+  const ended: EndedExecution = {
+    id,
+    policyKey,
+    cause,
+    at,
+    snapshot,
+    startedAt,
+    state: 'Ended',
+    selection,
+    endedAt: clock.now(),
+    result,
+    reason,
+    failure,
+  }
+  if (await store.end(ended)) emit({ name: 'execution.ended', execution: ended })
+}

@@ -1,0 +1,148 @@
+/**
+ * Every finding and failure that preheatd reports, by a code that never changes its meaning. `docs/codes.md` is made
+ * from this table; a code is found by one search through config, plan output, logs and reports alike.
+ */
+export const codes = {
+  PH1001: { title: 'file too large', remedy: 'Keep one file below 1 MiB; split it.' },
+  PH1002: { title: 'nested too deeply', remedy: 'No resource needs more than 64 levels of nesting.' },
+  PH1003: { title: 'not YAML', remedy: 'Correct the syntax at the marked place.' },
+  PH1004: { title: 'duplicate key', remedy: 'Remove one of the two.' },
+  PH1005: { title: 'anchors and aliases are not accepted', remedy: 'Write the value out in both places.' },
+  PH1006: {
+    title: 'forbidden character',
+    remedy: 'Save the file as UTF-8 without byte order mark, control or bidirectional characters.',
+  },
+  PH1007: {
+    title: 'YAML feature not accepted',
+    remedy: 'Directives, tags, merge keys and numbers beyond 2^53 are refused: write plain YAML 1.2.',
+  },
+  PH1008: { title: 'repository too large', remedy: 'At most 50,000 files and 256 MiB of YAML below source.path.' },
+  PH1009: {
+    title: 'not a regular file',
+    remedy: 'Symbolic links and submodules are not followed; commit the file itself.',
+  },
+
+  PH2001: { title: 'unknown field', remedy: 'Remove it, or use the suggested name.' },
+  PH2002: { title: 'field missing', remedy: 'Add the field.' },
+  PH2003: { title: 'wrong type or value', remedy: 'Write what the schema describes.' },
+  PH2004: {
+    title: 'unknown kind',
+    remedy: 'Registry, Provider, PreheatPolicy and PreheatRun are the kinds of preheatd.io/v1alpha1.',
+  },
+  PH2005: { title: 'unknown apiVersion', remedy: 'Write apiVersion: preheatd.io/v1alpha1.' },
+
+  PH3001: { title: 'unknown registry', remedy: 'Name a Registry that the repository declares.' },
+  PH3002: { title: 'unknown provider', remedy: 'Name a Provider that the repository declares.' },
+  PH3003: { title: 'unknown policy', remedy: 'Name a PreheatPolicy that the repository declares, as project/name.' },
+  PH3004: { title: 'declared twice', remedy: 'Rename or remove one of them.' },
+  PH3005: { title: 'two default providers', remedy: 'Set default: true on one Provider only.' },
+  PH3006: {
+    title: 'schedule refused',
+    remedy: 'Five cron fields, or six of which the first is 0; it must fire some day.',
+  },
+  PH3007: { title: 'the vendor cannot do this', remedy: 'Remove the setting, or choose a provider that can.' },
+  PH3008: {
+    title: 'provider closed to the project',
+    remedy: 'Ask the platform team to add registry/project to the Provider’s projects.',
+  },
+  PH3009: {
+    title: 'kind not allowed at this path',
+    remedy: 'Below projects/<project>/ only PreheatPolicy and PreheatRun of that project are accepted.',
+  },
+  PH3010: { title: 'the registry has no labels', remedy: 'Remove filters.labels, or use a Registry of type harbor.' },
+  PH3011: { title: 'malformed pattern', remedy: 'Write a doublestar pattern: * ? ** [abc] {a,b} and \\ to escape.' },
+  PH3012: {
+    title: 'credentials over plain http',
+    remedy: 'Use https, or set allowPlainHTTP: true on the resource if you accept the risk.',
+  },
+  PH3013: { title: 'address refused', remedy: 'Link-local and metadata addresses are never contacted.' },
+  PH3014: { title: 'no provider', remedy: 'Name a provider, or mark one as default.' },
+  PH3015: { title: 'provider disabled', remedy: 'Its tasks are Skipped until it is enabled.' },
+  PH3016: { title: 'run without expiresAt', remedy: 'Set expiresAt, so that a fresh daemon never runs it again.' },
+  PH3017: { title: 'ambiguous', remedy: 'Write it in full.' },
+  PH3018: { title: 'project missing', remedy: 'A policy of a harbor registry needs spec.project.' },
+
+  PH4001: { title: 'git credential refused', remedy: 'Check the secret that source.auth or reports.auth names.' },
+  PH4002: {
+    title: 'branch not found',
+    remedy: 'Check the name of the branch or revision; what was applied stays in force.',
+  },
+  PH4003: { title: 'git remote unreachable', remedy: 'Check the address and the network; preheatd goes on trying.' },
+  PH4004: { title: 'mirror broken', remedy: 'It is moved aside and cloned anew; look at the disk if this comes back.' },
+  PH4005: { title: 'push refused', remedy: 'Allow the reports credential to push to reports.branch.' },
+  PH4006: { title: 'git failed', remedy: 'Read the message; it is git’s own.' },
+  PH4007: { title: 'source folder unreadable', remedy: 'Check that the folder is there and readable.' },
+
+  PH5001: { title: 'engine unreachable', remedy: 'Check the Provider’s endpoint; preheatd goes on trying.' },
+  PH5002: { title: 'engine refused the request', remedy: 'Read the message; the same request would be refused again.' },
+  PH5003: { title: 'blobs missing', remedy: 'Look at the engine’s logs for the digests listed as missing.' },
+  PH5004: { title: 'nothing to look at', remedy: 'The engine did not say which blobs it cached; nothing is claimed.' },
+  PH5005: { title: 'job lost', remedy: 'The engine never ended it; a manager restart does that.' },
+  PH5006: { title: 'job failed', remedy: 'Read the engine’s message.' },
+  PH5007: {
+    title: 'engine credential refused',
+    remedy: 'Check the secret of the Provider: expired, inactive, or without the scope job.',
+  },
+  PH5008: {
+    title: 'engine not understood',
+    remedy: 'Is the endpoint the manager’s REST address, and its version one that the README names?',
+  },
+  PH5009: { title: 'unknown cluster', remedy: 'Name a cluster that the manager lists.' },
+
+  PH6001: { title: 'registry unreachable', remedy: 'Check the Registry’s endpoint; preheatd goes on trying.' },
+  PH6002: {
+    title: 'registry credential refused',
+    remedy: 'Check the secret of the Registry and what its account may do.',
+  },
+  PH6003: {
+    title: 'not found in the registry',
+    remedy: 'Check the project, the repository and the account’s permissions.',
+  },
+  PH6004: {
+    title: 'listing not whole',
+    remedy: 'Nothing was selected from a listing that was cut short; the next run lists again.',
+  },
+  PH6005: { title: 'registry not understood', remedy: 'Is the endpoint of the type that the Registry says?' },
+  PH6006: { title: 'registry refused the request', remedy: 'Read the message.' },
+  PH6007: { title: 'platform not in the image', remedy: 'Correct platforms, or build the image for it.' },
+  PH6008: {
+    title: 'content does not match its digest',
+    remedy: 'The registry or something before it serves altered content.',
+  },
+
+  PH7001: {
+    title: 'secret not found',
+    remedy: 'Put the key into secrets.dir, or name an environment variable in secrets.bindings.',
+  },
+  PH7002: {
+    title: 'secret not bound to this host',
+    remedy: 'Add the host to secrets.bindings in the daemon’s configuration if it may have the secret.',
+  },
+
+  PH8001: { title: 'daemon configuration invalid', remedy: 'Correct preheatd.yaml at the marked place.' },
+  PH8002: {
+    title: 'state folder in use',
+    remedy: 'One worker per state folder: stop the other one, or commit a PreheatRun instead.',
+  },
+  PH8003: { title: 'state folder unusable', remedy: 'Check that it is writable and has space.' },
+  PH8004: { title: 'over a limit', remedy: 'Narrow the filters, or raise spec.limits.' },
+  PH8005: {
+    title: 'project rule not supported yet',
+    remedy:
+      'The Harbor project demands signatures or vulnerability checks, which preheatd cannot check yet; nothing is sent.',
+  },
+  PH8006: { title: 'policy disabled', remedy: 'Set enabled: true.' },
+  PH8007: {
+    title: 'no target left',
+    remedy: 'The registry or provider that the policy names is not declared any more.',
+  },
+
+  PH8009: { title: 'run waits', remedy: 'It begins once its policy is there, valid and enabled, or expires.' },
+
+  PH9001: {
+    title: 'not built yet',
+    remedy: 'This version of preheatd does not do this; write what it does, or leave it out.',
+  },
+} as const satisfies Record<string, { readonly title: string; readonly remedy: string }>
+
+export type Code = keyof typeof codes

@@ -1,0 +1,124 @@
+import type { Artifact, Digest, Platform, PlatformManifest } from './artifact.ts'
+import type { Fault } from './errors.ts'
+import type { Instant } from './duration.ts'
+import type { Claims, Evidence } from './evidence.ts'
+import type { Code } from './codes.ts'
+import type { Scope } from './provider.ts'
+
+/** All that an engine needs to know of one task; it outlives the policy that caused it. */
+export interface Order {
+  readonly taskId: string
+  /** Scheme and host that nodes pull through, no trailing slash. */
+  readonly engineEndpoint: string
+  readonly repository: string
+  readonly digest: Digest
+  readonly manifests: readonly PlatformManifest[]
+  readonly scope: Scope
+  /** The policy's own choice of clusters by name; undefined: the provider's. */
+  readonly clusters: readonly string[] | undefined
+  readonly timeoutMs: number
+}
+
+interface JobIdentity {
+  /** Unique within the task and the same for every attempt: manifest digest and cluster. */
+  readonly key: string
+  /** The manifest that it preheats. */
+  readonly manifest: Digest
+  readonly cluster: { readonly id: string; readonly name: string } | undefined
+  /** Ids of every job the engine ever acknowledged for this key, oldest first. */
+  readonly ids: readonly string[]
+}
+
+/**
+ * How a job ended. `gone`: the engine has no record of it any more. `overdue`: it never said. `refused`: it was never
+ * taken. `claims` undefined: nothing could be looked at.
+ */
+export interface Verdict {
+  readonly said: 'success' | 'failure' | 'gone' | 'overdue' | 'refused'
+  readonly claims: Claims | undefined
+  /** The engine's words, cut and escaped by its driver. */
+  readonly message: string | undefined
+}
+
+/**
+ * The engine's own record of (a part of) a task.
+ *
+ *     wanted ──intent is saved──▶ intended ──POST──▶ open ──looks──▶ ended
+ *
+ * A job found `intended` at a claim was cut off between the save and the answer; it is submitted again.
+ */
+export type Job = JobIdentity &
+  (
+    | { readonly state: 'wanted' }
+    | { readonly state: 'intended' }
+    | { readonly state: 'open'; readonly id: string; readonly submittedAt: Instant; readonly lookAt: Instant }
+    | { readonly state: 'ended'; readonly verdict: Verdict }
+  )
+
+interface TaskIdentity {
+  readonly id: string
+  readonly executionId: string
+  readonly provider: string
+  readonly registry: string
+  readonly artifact: Artifact
+  /** Wanted ones; empty: all of the index. */
+  readonly platforms: readonly Platform[]
+  readonly sizeBytes: number
+  readonly order: Order
+  /** Under which warmth is remembered. */
+  readonly ledgerKey: string
+  readonly retry: { readonly attempts: number; readonly backoffMs: number }
+}
+
+/** Why a task is where it is, for a person and a search. */
+export interface TaskError {
+  readonly code: Code
+  readonly message: string
+}
+
+interface Progress {
+  /** Rounds of submission begun. */
+  readonly attempts: number
+  /** Empty until the engine was asked which jobs the order needs. */
+  readonly jobs: readonly Job[]
+  readonly startedAt: Instant | undefined
+  /** The last thing that went wrong on the way, kept for the report. */
+  readonly error: TaskError | undefined
+  /** Faults in a row on the current step; resets when the engine answers. */
+  readonly faults: number
+}
+
+/**
+ * One artifact going to one provider.
+ *
+ *     Pending ──▶ Submitting ──▶ Running ──▶ Succeeded | Partial | Unverified | Failed | Lost
+ *        ▲                          │
+ *        └───────── retry ──────────┘
+ */
+export type Task = TaskIdentity &
+  Progress &
+  (
+    | { readonly state: 'Pending' | 'Submitting' | 'Running'; readonly nextAt: Instant }
+    | {
+        readonly state: SettledState
+        readonly endedAt: Instant
+        readonly evidence: Evidence | undefined
+        readonly missing: readonly Digest[]
+      }
+  )
+
+export type SettledState = 'Succeeded' | 'Partial' | 'Unverified' | 'Failed' | 'Lost' | 'Stopped'
+export type OpenTask = Extract<Task, { nextAt: Instant }>
+export type SettledTask = Extract<Task, { endedAt: Instant }>
+
+export function isSettled(task: Task): task is SettledTask {
+  return 'endedAt' in task
+}
+
+/** What a failed step says to {@link Task}. */
+export interface StepFault {
+  readonly fault: Fault
+  readonly code: Code
+  readonly message: string
+  readonly retryAfterMs: number | undefined
+}

@@ -1,0 +1,225 @@
+import { dirname, resolve } from 'node:path'
+import { readDaemonConfig, type Override } from './config/daemon-config.ts'
+import type { DaemonConfigDocument } from './config/documents.ts'
+import { nearest } from './config/nearest.ts'
+import type { Auth } from './model/auth.ts'
+import { parseDuration } from './model/duration.ts'
+import type { Problem } from './model/problem.ts'
+import type { Binding, SecretsSettings } from './secrets.ts'
+
+/** The daemon's own configuration, in our units; folders are absolute. */
+export interface Settings {
+  /** In report paths and commit trailers. */
+  readonly instance: string
+  readonly source: SourceSettings
+  readonly reports: ReportsSettings
+  readonly secrets: SecretsSettings
+  readonly state: { readonly dir: string }
+  readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug'; readonly format: 'json' | 'text' }
+  /** Executions that select at once; HTTP requests at once. */
+  readonly concurrency: { readonly selections: number; readonly requests: number }
+  /** From the signal to stop until work under way is cut off. */
+  readonly graceMs: number
+}
+
+type SourceSettings =
+  | {
+      readonly type: 'git'
+      readonly url: string
+      readonly branch: string
+      /** Folder inside the repository. */
+      readonly path: string
+      readonly intervalMs: number
+      readonly auth: Auth
+    }
+  | { readonly type: 'dir'; readonly dir: string; readonly intervalMs: number }
+
+type ReportsSettings = {
+  /** How soon reports of manual runs and of changed results are pushed. */
+  readonly flushIntervalMs: number
+  /** How soon all others are. */
+  readonly flushRestMs: number
+  readonly maxCommitsPerHour: number
+} & (
+  | {
+      readonly type: 'git'
+      readonly url: string
+      readonly branch: string
+      readonly auth: Auth
+      readonly author: { readonly name: string; readonly email: string }
+    }
+  | { readonly type: 'folder'; readonly dir: string }
+)
+
+export type ReadSettings =
+  | {
+      readonly ok: true
+      readonly settings: Settings
+      /** Variables that look like a setting and are none. */
+      readonly warnings: readonly string[]
+    }
+  | { readonly ok: false; readonly problems: readonly Problem[] }
+
+/** What the environment can set: every field of the schema that is neither a list nor named by the user. */
+export const ENVIRONMENT_PATHS = [
+  'metadata.name',
+  'source.url',
+  'source.dir',
+  'source.ref.branch',
+  'source.ref.tag',
+  'source.ref.semver',
+  'source.ref.commit',
+  'source.path',
+  'source.interval',
+  'source.auth.type',
+  'source.auth.secretRef.name',
+  'source.verify.mode',
+  'reports.url',
+  'reports.auth.type',
+  'reports.auth.secretRef.name',
+  'reports.branch',
+  'reports.flushInterval',
+  'reports.maxCommitsPerHour',
+  'reports.peers',
+  'reports.author.name',
+  'reports.author.email',
+  'secrets.dir',
+  'state.dir',
+  'state.databaseUrlEnv',
+  'http.probes',
+  'http.api',
+  'http.webhooks',
+  'http.tokenSecretRef.name',
+  'log.level',
+  'log.format',
+  'concurrency.selections',
+  'concurrency.requests',
+] as const
+
+const NUMBERS: ReadonlySet<string> = new Set([
+  'reports.maxCommitsPerHour',
+  'concurrency.selections',
+  'concurrency.requests',
+])
+
+const PREFIX = 'PREHEATD_'
+/** Variables of ours that are no field: where this very file is, and the example of state.databaseUrlEnv. */
+const OTHER_VARIABLES = [`${PREFIX}CONFIG`, `${PREFIX}DATABASE_URL`]
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+
+/**
+ * `preheatd.yaml` with the environment over it and the defaults under it.
+ * @param text of the file
+ * @param file its path: problems are named by it, and relative folders start where it is
+ * @param env a variable that is empty counts as one that is not set
+ */
+export function readSettings(
+  text: string,
+  file: string,
+  env: Readonly<Record<string, string | undefined>>,
+): ReadSettings {
+  const read = readDaemonConfig(file, Buffer.from(text), overridesOf(env))
+  if (!read.ok) return read
+  const settings = settingsOf(read.document, dirname(resolve(file)))
+  return { ok: true, settings, warnings: strangersIn(env, settings) }
+}
+
+/** `reports.flushInterval` is `PREHEATD_REPORTS_FLUSH_INTERVAL`. */
+export function variableOf(path: string): string {
+  return PREFIX + path.replaceAll('.', '_').replaceAll(/[A-Z]/g, '_$&').toUpperCase()
+}
+
+function overridesOf(env: Readonly<Record<string, string | undefined>>): Override[] {
+  return ENVIRONMENT_PATHS.flatMap((path) => {
+    const origin = variableOf(path)
+    const text = env[origin]
+    if (text === undefined || text === '') return []
+    const value = NUMBERS.has(path) && /^\d+$/.test(text) ? Number(text) : text
+    return [{ path: path.split('.'), value, origin }]
+  })
+}
+
+/** One that is nothing like a setting may be anybody's; one that nearly is would be missed by who wrote it. */
+function strangersIn(env: Readonly<Record<string, string | undefined>>, { secrets }: Settings): string[] {
+  const known = [...ENVIRONMENT_PATHS.map(variableOf), ...OTHER_VARIABLES]
+  const bound = [...secrets.bindings.values()].flatMap((binding) => Object.values(binding.env))
+  return Object.keys(env)
+    .filter((name) => name.startsWith(PREFIX) && !known.includes(name) && !bound.includes(name))
+    .sort()
+    .flatMap((name) => {
+      const near = nearest(
+        name.slice(PREFIX.length),
+        known.map((one) => one.slice(PREFIX.length)),
+      )
+      return near === undefined ? [] : [`${name} sets nothing. Did you mean ${PREFIX}${near}?`]
+    })
+}
+
+function settingsOf(document: DaemonConfigDocument, folder: string): Settings {
+  const { metadata, source, reports, secrets, state, log, concurrency } = document
+  const stateDir = resolve(folder, state?.dir ?? 'data')
+  return {
+    instance: metadata?.name ?? 'default',
+    source: sourceOf(source, folder),
+    reports: {
+      ...flushOf(reports),
+      ...targetOf(source, reports, stateDir),
+    },
+    secrets: secretsOf(secrets, folder),
+    state: { dir: stateDir },
+    log: { level: log?.level ?? 'info', format: log?.format ?? 'json' },
+    concurrency: { selections: concurrency?.selections ?? 4, requests: concurrency?.requests ?? 64 },
+    // Five seconds are left for closing what is open: SIGTERM to exit takes at most 20 s.
+    graceMs: 15 * SECOND,
+  }
+}
+
+function sourceOf(source: DaemonConfigDocument['source'], folder: string): SourceSettings {
+  const intervalMs = parseDuration(source.interval ?? '1m')
+  const path = source.path ?? '.'
+  if (source.dir !== undefined) return { type: 'dir', dir: resolve(folder, source.dir, path), intervalMs }
+  // The schema demands one of the two.
+  const url = source.url!
+  return { type: 'git', url, branch: source.ref?.branch ?? 'main', path, intervalMs, auth: authOf(source.auth) }
+}
+
+function flushOf(reports: DaemonConfigDocument['reports']) {
+  const flushIntervalMs = parseDuration(reports?.flushInterval ?? '60s')
+  return {
+    flushIntervalMs,
+    flushRestMs: Math.max(flushIntervalMs, 5 * MINUTE),
+    maxCommitsPerHour: reports?.maxCommitsPerHour ?? 30,
+  }
+}
+
+function targetOf(source: DaemonConfigDocument['source'], reports: DaemonConfigDocument['reports'], stateDir: string) {
+  const url = reports?.url ?? source.url
+  if (url === undefined) return { type: 'folder' as const, dir: resolve(stateDir, 'reports') }
+  return {
+    type: 'git' as const,
+    url,
+    branch: reports?.branch ?? 'preheat-reports',
+    auth: authOf(reports?.auth ?? source.auth),
+    author: reports?.author ?? { name: 'preheatd', email: 'preheatd@localhost' },
+  }
+}
+
+function authOf(auth: DaemonConfigDocument['source']['auth']): Auth {
+  const secret = auth?.secretRef?.name
+  // ssh is refused by the schema, and so is a type without its secret.
+  if (auth === undefined || secret === undefined || auth.type === 'none' || auth.type === 'ssh') return { type: 'none' }
+  return { type: auth.type, secret }
+}
+
+function secretsOf(secrets: DaemonConfigDocument['secrets'], folder: string): SecretsSettings {
+  const bindings = Object.entries(secrets?.bindings ?? {}).map(([name, { hosts, env }]): [string, Binding] => [
+    name,
+    { hosts, env: env ?? {} },
+  ])
+  return {
+    dir: secrets?.dir === undefined ? undefined : resolve(folder, secrets.dir),
+    bindings: new Map(bindings),
+  }
+}

@@ -1,0 +1,619 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { sql, type Kysely, type Transaction } from 'kysely'
+import type { Instant } from '../model/duration.ts'
+import type { Evidence } from '../model/evidence.ts'
+import type { EndedExecution, Execution } from '../model/execution.ts'
+import { isSettled, type OpenTask, type Task } from '../model/task.ts'
+import type {
+  Applied,
+  AppliedObject,
+  DueWork,
+  LedgerEntry,
+  MissedSlot,
+  ScheduleState,
+  Store,
+  UnsentReport,
+  UsedRun,
+} from './store.ts'
+import type { ExecutionRow, Flag, Tables, TaskRow } from './tables.ts'
+
+const DAY_MS = 86_400_000
+const EXECUTIONS_KEPT_MS = 30 * DAY_MS
+const WARMTH_KEPT_MS = 90 * DAY_MS
+const PUSHES_KEPT_MS = DAY_MS
+
+/** Executions forgotten by one prune. */
+const PRUNED_AT_ONCE = 500
+
+/** Rows or keys in one statement: SQLite takes 32,766 parameters and PostgreSQL 65,535, a row has at most 8. */
+const CHUNK = 500
+
+const OPEN_STATES = { pending: ['Pending'], open: ['Submitting', 'Running'] } as const
+
+const TASK_STATES: ReadonlySet<string> = new Set<Task['state']>([
+  'Pending',
+  'Submitting',
+  'Running',
+  'Succeeded',
+  'Partial',
+  'Unverified',
+  'Failed',
+  'Lost',
+  'Stopped',
+])
+
+const EXECUTION_STATES: ReadonlySet<string> = new Set<Execution['state']>(['Selecting', 'Running', 'Ended'])
+
+/** The daemon's memory in a relational database; its tables are there already. Closes the database with itself. */
+export class KyselyStore implements Store {
+  readonly #db: Kysely<Tables>
+
+  constructor(db: Kysely<Tables>) {
+    this.#db = db
+  }
+
+  applied(): Promise<Applied | undefined> {
+    // Both tables as of one moment: the reader may be another process than the writer.
+    return this.#db
+      .transaction()
+      .setIsolationLevel('repeatable read')
+      .execute(async (db) => {
+        const row = await db.selectFrom('applied').selectAll().executeTakeFirst()
+        if (row === undefined) return undefined
+        const objects = await db.selectFrom('objects').select('body').orderBy('key').execute()
+        return {
+          ...(JSON.parse(row.body) as Omit<Applied, 'objects'>),
+          objects: objects.map((object) => JSON.parse(object.body) as AppliedObject),
+        }
+      })
+  }
+
+  async apply(applied: Applied, schedules: readonly ScheduleState[]): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      const { objects, ...rest } = applied
+      const row = { body: JSON.stringify(rest) }
+      await db
+        .insertInto('applied')
+        .values({ id: 1, ...row })
+        .onConflict((on) => on.column('id').doUpdateSet(row))
+        .execute()
+      await replaceObjects(db, objects)
+      await db.deleteFrom('schedules').execute()
+      for (const some of chunks(schedules)) await db.insertInto('schedules').values(some.map(scheduleRow)).execute()
+    })
+  }
+
+  async schedules(): Promise<ScheduleState[]> {
+    const rows = await this.#db.selectFrom('schedules').selectAll().orderBy('policy_key').execute()
+    return rows.map((row) => ({ policyKey: row.policy_key, fingerprint: row.fingerprint, until: row.until_at }))
+  }
+
+  begin(
+    execution: Extract<Execution, { state: 'Selecting' }>,
+    cause: { readonly schedule?: ScheduleState; readonly missed?: readonly MissedSlot[]; readonly run?: UsedRun },
+  ): Promise<boolean> {
+    return this.#db.transaction().execute(async (db) => {
+      const begun = await db
+        .insertInto('executions')
+        .values({
+          id: execution.id,
+          policy_key: execution.policyKey,
+          state: execution.state,
+          at: execution.at,
+          ended_at: null,
+          sent: 0,
+          body: JSON.stringify(execution),
+        })
+        .onConflict((on) => on.doNothing())
+        .executeTakeFirst()
+      if (begun.numInsertedOrUpdatedRows === 0n) return false
+      if (cause.run !== undefined) {
+        const used = await db
+          .insertInto('used_runs')
+          .values(runRow(cause.run, 0))
+          .onConflict((on) => on.doNothing())
+          .executeTakeFirst()
+        if (used.numInsertedOrUpdatedRows === 0n) {
+          await db.deleteFrom('executions').where('id', '=', execution.id).execute()
+          return false
+        }
+      }
+      if (cause.schedule !== undefined) await saveSchedule(db, cause.schedule)
+      await saveMissed(db, cause.missed ?? [])
+      return true
+    })
+  }
+
+  async miss(schedule: ScheduleState, missed: readonly MissedSlot[]): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      await saveSchedule(db, schedule)
+      await saveMissed(db, missed)
+    })
+  }
+
+  async openExecutions(): Promise<Execution[]> {
+    const rows = await this.#db
+      .selectFrom('executions')
+      .selectAll()
+      .where('sent', '=', 0)
+      .where('state', '!=', 'Ended')
+      .orderBy('at')
+      .orderBy('id')
+      .execute()
+    return rows.map(executionOf)
+  }
+
+  async execution(id: string): Promise<Execution | undefined> {
+    const row = await this.#db.selectFrom('executions').selectAll().where('id', '=', id).executeTakeFirst()
+    return row === undefined ? undefined : executionOf(row)
+  }
+
+  async selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      const running = await db
+        .updateTable('executions')
+        .set({ state: execution.state, body: JSON.stringify(execution) })
+        .where('id', '=', execution.id)
+        .where('state', '=', 'Selecting')
+        .executeTakeFirst()
+      if (running.numUpdatedRows === 0n) throw new Error(`execution ${execution.id} is not Selecting`)
+      for (const some of chunks(tasks)) {
+        await db.insertInto('tasks').values(some.map(taskRow)).execute()
+        // The embedded driver never waits: 100,000 tasks would hold up every request and timer for seconds.
+        await turn()
+      }
+    })
+  }
+
+  async end(execution: EndedExecution): Promise<boolean> {
+    const ended = await this.#db
+      .updateTable('executions')
+      .set({ state: execution.state, ended_at: execution.endedAt, body: JSON.stringify(execution) })
+      .where('id', '=', execution.id)
+      .where('state', '!=', 'Ended')
+      .executeTakeFirst()
+    return ended.numUpdatedRows > 0n
+  }
+
+  async due(now: Instant): Promise<DueWork[]> {
+    const rows = await this.#db
+      .selectFrom('tasks')
+      .select((on) => ['registry', 'provider', 'state', on.fn.countAll().as('count')])
+      .where('next_at', '<=', now)
+      .where('lease_until', '<=', now)
+      .groupBy(['registry', 'provider', 'state'])
+      .orderBy('registry')
+      .orderBy('provider')
+      .execute()
+    const work = new Map<string, DueWork>()
+    for (const { registry, provider, state, count } of rows) {
+      const key = JSON.stringify([registry, provider])
+      const { pending, open } = work.get(key) ?? { pending: 0, open: 0 }
+      work.set(
+        key,
+        state === 'Pending'
+          ? { provider, registry, pending: pending + Number(count), open }
+          : { provider, registry, pending, open: open + Number(count) },
+      )
+    }
+    return [...work.values()]
+  }
+
+  async nextDueAt(): Promise<Instant | undefined> {
+    // Apart, because each is the first entry of an index, or few.
+    const free = await this.#db
+      .selectFrom('tasks')
+      .select('next_at as at')
+      .where('lease_until', '=', 0)
+      .where('next_at', 'is not', null)
+      .orderBy('next_at')
+      .limit(1)
+      .executeTakeFirst()
+    const leased = await this.#db
+      .selectFrom('tasks')
+      .select(sql<number | null>`min(case when lease_until > next_at then lease_until else next_at end)`.as('at'))
+      .where('lease_until', '>', 0)
+      .where('next_at', 'is not', null)
+      .executeTakeFirst()
+    const instants = [free?.at, leased?.at].filter((at) => typeof at === 'number')
+    return instants.length === 0 ? undefined : Math.min(...instants)
+  }
+
+  async openArtifacts(registry: string): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('tasks')
+      .select((on) => on.fn.countAll().as('count'))
+      .where('registry', '=', registry)
+      .where('state', 'in', OPEN_STATES.open)
+      .where('next_at', 'is not', null)
+      .executeTakeFirstOrThrow()
+    return Number(count)
+  }
+
+  async claim(
+    which: { readonly provider: string; readonly registry: string; readonly kind: 'pending' | 'open' },
+    limit: number,
+    now: Instant,
+    leaseMs: number,
+  ): Promise<OpenTask[]> {
+    const rows = await this.#db
+      .updateTable('tasks')
+      .set({ lease_until: now + leaseMs })
+      .where('id', 'in', (on) =>
+        on
+          .selectFrom('tasks')
+          .select('id')
+          .where('registry', '=', which.registry)
+          .where('provider', '=', which.provider)
+          .where('state', 'in', OPEN_STATES[which.kind])
+          .where('next_at', '<=', now)
+          .where('lease_until', '<=', now)
+          .orderBy('next_at')
+          .orderBy('id')
+          .limit(limit),
+      )
+      .returningAll()
+      .execute()
+    return rows.map(openTaskOf).sort((a, b) => a.nextAt - b.nextAt || (a.id < b.id ? -1 : 1))
+  }
+
+  async saveStep(task: OpenTask): Promise<void> {
+    const saved = await this.#db
+      .updateTable('tasks')
+      .set({ state: task.state, next_at: task.nextAt, body: JSON.stringify(task) })
+      .where('id', '=', task.id)
+      .where('next_at', 'is not', null)
+      .executeTakeFirst()
+    if (saved.numUpdatedRows === 0n) throw new Error(`task ${task.id} is not open`)
+  }
+
+  async release(task: Task): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      const { state, next_at, lease_until, body } = taskRow(task)
+      const saved = await db
+        .updateTable('tasks')
+        .set({ state, next_at, lease_until, body })
+        .where('id', '=', task.id)
+        .where('next_at', 'is not', null)
+        .executeTakeFirst()
+      if (saved.numUpdatedRows > 0n && task.state === 'Succeeded' && task.evidence !== undefined)
+        await remember(db, task.ledgerKey, task.evidence)
+    })
+  }
+
+  async releaseLeases(): Promise<void> {
+    await this.#db
+      .updateTable('tasks')
+      .set({ lease_until: 0 })
+      .where('lease_until', '>', 0)
+      .where('next_at', 'is not', null)
+      .execute()
+  }
+
+  async openTasks(executionId: string): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('tasks')
+      .select((on) => on.fn.countAll().as('count'))
+      .where('execution_id', '=', executionId)
+      .where('next_at', 'is not', null)
+      .executeTakeFirstOrThrow()
+    return Number(count)
+  }
+
+  async tasks(executionId: string): Promise<Task[]> {
+    const rows = await this.#db
+      .selectFrom('tasks')
+      .selectAll()
+      .where('execution_id', '=', executionId)
+      .orderBy('id')
+      .execute()
+    return rows.map(taskOf)
+  }
+
+  async warm(keys: readonly string[]): Promise<LedgerEntry[]> {
+    const entries: LedgerEntry[] = []
+    for (const some of chunks(keys)) {
+      const rows = await this.#db.selectFrom('ledger').selectAll().where('key', 'in', some).orderBy('key').execute()
+      for (const row of rows)
+        entries.push({ key: row.key, warmAt: row.warm_at, evidence: JSON.parse(row.evidence) as Evidence })
+    }
+    return entries
+  }
+
+  async unsentReports(limit: number): Promise<UnsentReport[]> {
+    const rows = await this.#db
+      .selectFrom('executions')
+      .selectAll()
+      .where('sent', '=', 0)
+      .where('state', '=', 'Ended')
+      .orderBy('at')
+      .orderBy('id')
+      .limit(limit)
+      .execute()
+    const reports: UnsentReport[] = []
+    for (const execution of rows.map(endedOf))
+      reports.push({
+        execution,
+        tasks: await this.tasks(execution.id),
+        previous: await this.#previous(execution),
+      })
+    return reports
+  }
+
+  async unsentMissed(): Promise<MissedSlot[]> {
+    const rows = await this.#db.selectFrom('missed').selectAll().orderBy('slot_at').orderBy('policy_key').execute()
+    return rows.map((row) => ({
+      policyKey: row.policy_key,
+      policy: row.policy,
+      slot: row.slot_at,
+      reason: row.reason,
+    }))
+  }
+
+  async unsentRuns(): Promise<UsedRun[]> {
+    const rows = await this.#db
+      .selectFrom('used_runs')
+      .selectAll()
+      .where('sent', '=', 0)
+      .orderBy('used_at')
+      .orderBy('name')
+      .orderBy('digest')
+      .execute()
+    return rows.map((row) => ({
+      name: row.name,
+      digest: row.digest,
+      executionId: row.execution_id,
+      policy: row.policy,
+      usedAt: row.used_at,
+    }))
+  }
+
+  async lastExecutions(): Promise<{ execution: EndedExecution; tasks: Task[] }[]> {
+    const ranked = this.#db
+      .selectFrom('executions')
+      .select((on) => [
+        'id',
+        on.fn
+          .agg<number>('row_number')
+          .over((over) => over.partitionBy('policy_key').orderBy('at', 'desc').orderBy('id', 'desc'))
+          .as('rank'),
+      ])
+      .where('state', '=', 'Ended')
+    const rows = await this.#db
+      .selectFrom('executions')
+      .selectAll()
+      .where('id', 'in', (on) => on.selectFrom(ranked.as('ranked')).select('ranked.id').where('ranked.rank', '=', 1))
+      .orderBy('policy_key')
+      .execute()
+    const last: { execution: EndedExecution; tasks: Task[] }[] = []
+    for (const execution of rows.map(endedOf)) last.push({ execution, tasks: await this.tasks(execution.id) })
+    return last
+  }
+
+  async markSent(sent: {
+    readonly executions: readonly string[]
+    readonly missed: readonly MissedSlot[]
+    readonly runs: readonly UsedRun[]
+  }): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      for (const ids of chunks(sent.executions))
+        await db
+          .updateTable('executions')
+          .set({ sent: 1 })
+          .where('id', 'in', ids)
+          .where('state', '=', 'Ended')
+          .execute()
+      for (const { policyKey, slot } of sent.missed)
+        await db.deleteFrom('missed').where('policy_key', '=', policyKey).where('slot_at', '=', slot).execute()
+      for (const { name, digest } of sent.runs)
+        await db
+          .updateTable('used_runs')
+          .set({ sent: 1 })
+          .where('name', '=', name)
+          .where('digest', '=', digest)
+          .execute()
+    })
+  }
+
+  async usedRuns(): Promise<ReadonlySet<string>> {
+    const rows = await this.#db.selectFrom('used_runs').select(['name', 'digest']).execute()
+    return new Set(rows.map((row) => `${row.name} ${row.digest}`))
+  }
+
+  async adoptUsedRuns(runs: readonly UsedRun[]): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      for (const some of chunks(runs))
+        await db
+          .insertInto('used_runs')
+          .values(some.map((run) => runRow(run, 1)))
+          .onConflict((on) => on.columns(['name', 'digest']).doUpdateSet({ sent: 1 }))
+          .execute()
+    })
+  }
+
+  async pushes(since: Instant): Promise<number> {
+    const { count } = await this.#db
+      .selectFrom('pushes')
+      .select((on) => on.fn.countAll().as('count'))
+      .where('at', '>=', since)
+      .executeTakeFirstOrThrow()
+    return Number(count)
+  }
+
+  async recordPush(at: Instant): Promise<void> {
+    await this.#db.insertInto('pushes').values({ at }).execute()
+  }
+
+  async prune(now: Instant): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      // Not the last that is in git: the next report compares itself with it, and the status shows it.
+      const ids = await db
+        .selectFrom('executions as old')
+        .select('old.id')
+        .where('old.sent', '=', 1)
+        .where('old.ended_at', '<', now - EXECUTIONS_KEPT_MS)
+        .where((on) =>
+          on.exists(
+            on
+              .selectFrom('executions as later')
+              .select('later.id')
+              .whereRef('later.policy_key', '=', 'old.policy_key')
+              .where('later.sent', '=', 1)
+              .where((at) =>
+                at.or([
+                  at('later.at', '>', at.ref('old.at')),
+                  at.and([at('later.at', '=', at.ref('old.at')), at('later.id', '>', at.ref('old.id'))]),
+                ]),
+              ),
+          ),
+        )
+        .orderBy('old.ended_at')
+        .limit(PRUNED_AT_ONCE)
+        .execute()
+      for (const some of chunks(ids.map((row) => row.id)))
+        await db.deleteFrom('executions').where('id', 'in', some).execute()
+      await db
+        .deleteFrom('ledger')
+        .where('warm_at', '<', now - WARMTH_KEPT_MS)
+        .execute()
+      await db
+        .deleteFrom('pushes')
+        .where('at', '<', now - PUSHES_KEPT_MS)
+        .execute()
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#db.destroy()
+  }
+
+  async #previous(execution: EndedExecution): Promise<UnsentReport['previous']> {
+    const row = await this.#db
+      .selectFrom('executions')
+      .selectAll()
+      .where('policy_key', '=', execution.policyKey)
+      .where('state', '=', 'Ended')
+      .where((on) =>
+        on.or([on('at', '<', execution.at), on.and([on('at', '=', execution.at), on('id', '<', execution.id)])]),
+      )
+      .orderBy('at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    if (row === undefined) return undefined
+    const { result, selection, failure } = endedOf(row)
+    return { result, selectionDigest: selection?.digest, failure }
+  }
+}
+
+/** Writes what changed: of ten thousand objects a commit touches a few. */
+async function replaceObjects(db: Transaction<Tables>, objects: readonly AppliedObject[]): Promise<void> {
+  const stored = new Map<string, string>()
+  for (const { key, body } of await db.selectFrom('objects').selectAll().execute()) stored.set(key, body)
+  const changed: Tables['objects'][] = []
+  for (const object of objects) {
+    const body = JSON.stringify(object)
+    if (stored.get(object.key) !== body) changed.push({ key: object.key, body })
+    stored.delete(object.key)
+  }
+  for (const keys of chunks([...stored.keys()])) await db.deleteFrom('objects').where('key', 'in', keys).execute()
+  for (const some of chunks(changed))
+    await db
+      .insertInto('objects')
+      .values(some)
+      .onConflict((on) => on.column('key').doUpdateSet((row) => ({ body: row.ref('excluded.body') })))
+      .execute()
+}
+
+async function saveSchedule(db: Transaction<Tables>, schedule: ScheduleState): Promise<void> {
+  const row = scheduleRow(schedule)
+  await db
+    .insertInto('schedules')
+    .values(row)
+    .onConflict((on) => on.column('policy_key').doUpdateSet({ fingerprint: row.fingerprint, until_at: row.until_at }))
+    .execute()
+}
+
+async function saveMissed(db: Transaction<Tables>, missed: readonly MissedSlot[]): Promise<void> {
+  for (const some of chunks(missed))
+    await db
+      .insertInto('missed')
+      .values(
+        some.map((slot) => ({
+          policy_key: slot.policyKey,
+          slot_at: slot.slot,
+          policy: slot.policy,
+          reason: slot.reason,
+        })),
+      )
+      .onConflict((on) => on.doNothing())
+      .execute()
+}
+
+/** An older observation never replaces a newer one. */
+async function remember(db: Transaction<Tables>, key: string, evidence: Evidence): Promise<void> {
+  const row = { warm_at: evidence.observedAt, evidence: JSON.stringify(evidence) }
+  await db
+    .insertInto('ledger')
+    .values({ key, ...row })
+    .onConflict((on) => on.column('key').doUpdateSet(row).where('ledger.warm_at', '<', row.warm_at))
+    .execute()
+}
+
+function scheduleRow(schedule: ScheduleState): Tables['schedules'] {
+  return { policy_key: schedule.policyKey, fingerprint: schedule.fingerprint, until_at: schedule.until }
+}
+
+function runRow(run: UsedRun, sent: Flag): Tables['used_runs'] {
+  return {
+    name: run.name,
+    digest: run.digest,
+    execution_id: run.executionId,
+    policy: run.policy,
+    used_at: run.usedAt,
+    sent,
+  }
+}
+
+/** A task that nobody has. */
+function taskRow(task: Task): TaskRow {
+  return {
+    id: task.id,
+    execution_id: task.executionId,
+    provider: task.provider,
+    registry: task.registry,
+    state: task.state,
+    next_at: isSettled(task) ? null : task.nextAt,
+    lease_until: 0,
+    body: JSON.stringify(task),
+  }
+}
+
+/** We wrote it: only a state that this build does not know is worth a check. */
+function taskOf(row: TaskRow): Task {
+  if (!TASK_STATES.has(row.state)) throw new Error(`task ${row.id} is in an unknown state`)
+  return JSON.parse(row.body) as Task
+}
+
+function openTaskOf(row: TaskRow): OpenTask {
+  const task = taskOf(row)
+  if (isSettled(task)) throw new Error(`task ${row.id} is settled and yet has a next step`)
+  return task
+}
+
+function executionOf(row: ExecutionRow): Execution {
+  if (!EXECUTION_STATES.has(row.state)) throw new Error(`execution ${row.id} is in an unknown state`)
+  return JSON.parse(row.body) as Execution
+}
+
+function endedOf(row: ExecutionRow): EndedExecution {
+  const execution = executionOf(row)
+  if (execution.state !== 'Ended') throw new Error(`execution ${row.id} has not ended`)
+  return execution
+}
+
+function chunks<T>(all: readonly T[]): T[][] {
+  const some: T[][] = []
+  for (let from = 0; from < all.length; from += CHUNK) some.push(all.slice(from, from + CHUNK))
+  return some
+}

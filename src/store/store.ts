@@ -1,0 +1,186 @@
+import type { Instant } from '../model/duration.ts'
+import type { Evidence } from '../model/evidence.ts'
+import type { ConfigCommit, EndedExecution, Execution, Result } from '../model/execution.ts'
+import type { Located } from '../model/resource.ts'
+import type { Problem } from '../model/problem.ts'
+import type { OpenTask, Task } from '../model/task.ts'
+
+/** The configuration in force. */
+export interface Applied {
+  readonly config: ConfigCommit
+  readonly appliedAt: Instant
+  readonly objects: readonly AppliedObject[]
+  /** Every finding of the commit, those about objects that never had a good version included. */
+  readonly problems: readonly Problem[]
+}
+
+/** One object in force; with problems it is Stalled at its last good version. */
+export interface AppliedObject extends Located {
+  readonly problems: readonly Problem[]
+}
+
+/** Where a policy's schedule stands: slots up to and including `until` are accounted for. */
+export interface ScheduleState {
+  readonly policyKey: string
+  /** Changes when the schedule's meaning changes; the count then starts anew. */
+  readonly fingerprint: string
+  readonly until: Instant
+}
+
+/** A slot that did not run. */
+export interface MissedSlot {
+  readonly policyKey: string
+  /** `library/release-images` */
+  readonly policy: string
+  readonly slot: Instant
+  readonly reason: string
+}
+
+/** A PreheatRun that was used up. */
+export interface UsedRun {
+  readonly name: string
+  readonly digest: string
+  readonly executionId: string
+  readonly policy: string
+  readonly usedAt: Instant
+}
+
+/** Work that is due at one provider for one registry. */
+export interface DueWork {
+  readonly provider: string
+  readonly registry: string
+  /** Tasks to submit, due now. */
+  readonly pending: number
+  /** Tasks to look at, due now. */
+  readonly open: number
+}
+
+export interface LedgerEntry {
+  readonly key: string
+  readonly warmAt: Instant
+  readonly evidence: Evidence
+}
+
+/** An ended execution whose report is not in git yet. */
+export interface UnsentReport {
+  readonly execution: EndedExecution
+  /** In the order of their ids. */
+  readonly tasks: readonly Task[]
+  /** Of the policy's execution before this one; undefined for its first. */
+  readonly previous:
+    | { readonly result: Result; readonly selectionDigest: string | undefined; readonly failure: string | undefined }
+    | undefined
+}
+
+/**
+ * The daemon's memory: what git cannot hold. Losing it costs repeated looks and no truth. Every method that writes is
+ * one transaction and durable when it resolves.
+ */
+export interface Store extends AsyncDisposable {
+  /** Undefined before the first apply. */
+  applied(): Promise<Applied | undefined>
+
+  /** Replaces the configuration in force, and the schedules' states by `schedules`. */
+  apply(applied: Applied, schedules: readonly ScheduleState[]): Promise<void>
+
+  schedules(): Promise<ScheduleState[]>
+
+  /**
+   * Begins an execution and, in the same transaction, accounts for what caused it: the slot (with the slots before it
+   * that were missed), or the PreheatRun.
+   * @returns false, with nothing written, when its id exists or the run is used up: someone else has it.
+   */
+  begin(
+    execution: Extract<Execution, { state: 'Selecting' }>,
+    cause: { readonly schedule?: ScheduleState; readonly missed?: readonly MissedSlot[]; readonly run?: UsedRun },
+  ): Promise<boolean>
+
+  /** Accounts for slots that are not run. */
+  miss(schedule: ScheduleState, missed: readonly MissedSlot[]): Promise<void>
+
+  /** Executions that have not ended, oldest first. */
+  openExecutions(): Promise<Execution[]>
+
+  execution(id: string): Promise<Execution | undefined>
+
+  /**
+   * Freezes the candidate list: the tasks become rows and the execution `Running`. Only from `Selecting`. A task whose
+   * content could not be read comes in settled.
+   */
+  selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<void>
+
+  /** Ends an execution and puts its report on the spool. A second call for the same id changes nothing. @returns whether it was this call */
+  end(execution: EndedExecution): Promise<boolean>
+
+  /** What is due at `now`, one row per provider and registry. */
+  due(now: Instant): Promise<DueWork[]>
+
+  /** The next instant at which a task is due; undefined when none is open. Leased tasks count at their lease's end. */
+  nextDueAt(): Promise<Instant | undefined>
+
+  /** Tasks of a registry that engines may be pulling now: state `Submitting` or `Running`. */
+  openArtifacts(registry: string): Promise<number>
+
+  /**
+   * Takes due tasks for `leaseMs`: nobody else gets them until then. `pending` takes tasks in state `Pending`, `open`
+   * those in `Submitting` or `Running`. Oldest `nextAt` first.
+   */
+  claim(
+    which: { readonly provider: string; readonly registry: string; readonly kind: 'pending' | 'open' },
+    limit: number,
+    now: Instant,
+    leaseMs: number,
+  ): Promise<OpenTask[]>
+
+  /** Saves a step of a claimed task and keeps the lease. */
+  saveStep(task: OpenTask): Promise<void>
+
+  /**
+   * Saves where a claimed task got to and gives it back. A settled task that is `Succeeded` enters the ledger in the
+   * same transaction.
+   */
+  release(task: Task): Promise<void>
+
+  /** Gives back every task that a former life of this worker had claimed. For the only worker of a store, at its start. */
+  releaseLeases(): Promise<void>
+
+  /** How many tasks of an execution have not settled. */
+  openTasks(executionId: string): Promise<number>
+
+  /** All tasks of an execution in the order of their ids. */
+  tasks(executionId: string): Promise<Task[]>
+
+  /** Knowledge of warmth for these keys, those that have any. */
+  warm(keys: readonly string[]): Promise<LedgerEntry[]>
+
+  /** Ended executions whose reports are unsent, oldest first, at most `limit`. */
+  unsentReports(limit: number): Promise<UnsentReport[]>
+  unsentMissed(): Promise<MissedSlot[]>
+  unsentRuns(): Promise<UsedRun[]>
+
+  /** The last ended execution of every policy that is declared or has one; for status.yaml. */
+  lastExecutions(): Promise<{ readonly execution: EndedExecution; readonly tasks: readonly Task[] }[]>
+
+  /** Notes that these are in git. */
+  markSent(sent: {
+    readonly executions: readonly string[]
+    readonly missed: readonly MissedSlot[]
+    readonly runs: readonly UsedRun[]
+  }): Promise<void>
+
+  /** PreheatRuns that were used up, as `name digest` pairs. */
+  usedRuns(): Promise<ReadonlySet<string>>
+
+  /** Takes over what another life of this daemon used up, from the reports branch. */
+  adoptUsedRuns(runs: readonly UsedRun[]): Promise<void>
+
+  /** How many report commits were pushed at `since` or later, at most a day back; for the hourly budget. */
+  pushes(since: Instant): Promise<number>
+  recordPush(at: Instant): Promise<void>
+
+  /**
+   * Forgets what nobody will ask for again, a bounded part of it at each call: executions in git that ended 30 days ago
+   * and are not their policy's last, warmth that is 90 days old, pushes of yesterday.
+   */
+  prune(now: Instant): Promise<void>
+}

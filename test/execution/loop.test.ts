@@ -1,0 +1,248 @@
+import { expect, test } from 'vitest'
+import { TaskLoop, type Limits } from '../../src/execution/loop.ts'
+import { EdgeError } from '../../src/model/errors.ts'
+import type { Event } from '../../src/model/events.ts'
+import type { OpenTask } from '../../src/model/task.ts'
+import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import type { Store } from '../../src/store/store.ts'
+import { ManualClock } from '../support/clock.ts'
+import { EXAMPLE_AT, execution, order, provider, snapshot, target, task } from '../support/examples.ts'
+import { MemoryEngine, MemorySource } from '../support/ports.ts'
+import { temporaryFolder } from '../support/repository.ts'
+
+const never = new AbortController().signal
+const id = execution().id
+
+interface Bench extends AsyncDisposable {
+  readonly store: Store
+  readonly clock: ManualClock
+  readonly engines: ReadonlyMap<string, MemoryEngine>
+  readonly events: Event[]
+  readonly settled: string[]
+  loop(limits?: Partial<Limits>): TaskLoop
+}
+
+/** A store with one running execution of these tasks, and an engine in memory for each provider that they name. */
+async function bench(tasks: readonly OpenTask[]): Promise<Bench> {
+  const folder = await temporaryFolder()
+  const store = await openEmbeddedStore(folder.path)
+  const names = [...new Set(tasks.map((one) => one.provider))]
+  const engines = new Map(names.map((name) => [name, new MemoryEngine()]))
+  const source = new MemorySource([])
+  const clock = new ManualClock(EXAMPLE_AT)
+  const begun = execution({
+    snapshot: snapshot({ targets: names.map((name) => target({ provider: provider({ name }) })) }),
+  })
+  await store.begin(begun, {})
+  await store.selected(
+    { ...begun, state: 'Running', selection: { digest: 'sha256:0', considered: 1, selected: 1, skipped: 0 } },
+    tasks,
+  )
+  const events: Event[] = []
+  const settled: string[] = []
+  return {
+    store,
+    clock,
+    engines,
+    events,
+    settled,
+    loop: (limits = {}) =>
+      new TaskLoop({
+        store,
+        drivers: { engine: ({ name }) => Promise.resolve(engines.get(name)!), source: () => Promise.resolve(source) },
+        limits: { requests: 64, submitsInFlight: () => 16, openArtifacts: () => 300, ...limits },
+        clock,
+        emit: (event) => events.push(event),
+        random: () => 0,
+        scrub: (text) => text.replaceAll('s3cret', '[secret]'),
+        onExecutionSettled: (executionId) => {
+          settled.push(executionId)
+          return Promise.resolve()
+        },
+      }),
+    async [Symbol.asyncDispose]() {
+      await store[Symbol.asyncDispose]()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function tasks(count: number, overrides: Partial<OpenTask> = {}): OpenTask[] {
+  return Array.from({ length: count }, (_, i) => {
+    const taskId = `${id}-${overrides.provider ?? ''}${String(i).padStart(5, '0')}`
+    return task({ id: taskId, order: order({ taskId }), ledgerKey: taskId, ...overrides })
+  })
+}
+
+/** Runs the loop until nothing is due, moving the clock to whatever is due next, until no task is open. */
+async function runToTheEnd({ store, clock }: Bench, loop: TaskLoop): Promise<void> {
+  for (;;) {
+    await loop.run((nextDueAt) => nextDueAt === undefined || nextDueAt > clock.now(), never, never)
+    const next = await store.nextDueAt()
+    if (next === undefined) return
+    clock.set(Math.max(next, clock.now()))
+  }
+}
+
+async function states({ store }: Bench): Promise<string[]> {
+  return (await store.tasks(id)).map(({ state }) => state)
+}
+
+test('every task is submitted once, looked at and settled with evidence, and the execution is told so', async () => {
+  await using one = await bench(tasks(20))
+
+  await runToTheEnd(one, one.loop())
+
+  expect(await states(one)).toEqual(Array.from({ length: 20 }, () => 'Succeeded'))
+  expect(one.engines.get('dragonfly-eu')!.submitted).toHaveLength(20)
+  expect(new Set(one.settled)).toEqual(new Set([id]))
+  expect(await one.store.warm(tasks(20).map(({ ledgerKey }) => ledgerKey))).toHaveLength(20)
+})
+
+test('a hung engine does not delay another engine’s tasks', async () => {
+  await using one = await bench([...tasks(40, { provider: 'hung' }), ...tasks(40, { provider: 'well' })])
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => (release = resolve))
+  one.engines.get('hung')!.gate = () => released
+  const loop = one.loop({ requests: 8 })
+  const stop = new AbortController()
+
+  const running = loop.run(() => false, stop.signal, never)
+  await until(
+    async () => (await one.store.tasks(id)).filter((t) => t.provider === 'well' && t.state === 'Running').length === 40,
+    one,
+  )
+
+  expect(one.engines.get('hung')!.submitted).toEqual([])
+  stop.abort(new Error('enough'))
+  release()
+  await running
+})
+
+test('no more submissions of a provider are under way than its submitsInFlight', async () => {
+  await using one = await bench(tasks(30))
+
+  await runToTheEnd(one, one.loop({ submitsInFlight: () => 3 }))
+
+  expect(one.engines.get('dragonfly-eu')!.mostInFlight).toBeLessThanOrEqual(3)
+  expect(new Set(one.settled)).toEqual(new Set([id]))
+})
+
+test('requests leave room for every provider: none gets more than its share', async () => {
+  await using one = await bench([...tasks(20, { provider: 'a' }), ...tasks(20, { provider: 'b' })])
+  for (const engine of one.engines.values()) engine.gate = turnOfTheLoop
+
+  await runToTheEnd(one, one.loop({ requests: 12 }))
+
+  expect([...one.engines.values()].map(({ mostInFlight }) => mostInFlight)).toEqual([3, 3])
+})
+
+test('tasks that are being begun count among the artifacts that engines may pull', async () => {
+  await using one = await bench(tasks(12))
+  const engine = one.engines.get('dragonfly-eu')!
+  const jobs = engine.jobs.bind(engine)
+  let asking = 0
+  let most = 0
+  engine.jobs = async (of) => {
+    most = Math.max(most, ++asking)
+    await turnOfTheLoop()
+    asking--
+    return await jobs(of)
+  }
+
+  await runHeldBack(one, one.loop({ openArtifacts: () => 5 }))
+
+  expect(most).toBe(5)
+})
+
+test('engines are never pulling more artifacts from a registry at once than its openArtifacts', async () => {
+  await using one = await bench(tasks(12))
+  const loop = one.loop({ openArtifacts: () => 5 })
+  let most = 0
+  const engine = one.engines.get('dragonfly-eu')!
+  engine.gate = async () => {
+    most = Math.max(most, await one.store.openArtifacts('harbor'))
+  }
+
+  const running = runHeldBack(one, loop)
+  await running
+
+  expect(most).toBeLessThanOrEqual(5)
+  expect(engine.submitted).toHaveLength(12)
+})
+
+test('an engine that does not answer looks is asked again and no job is submitted twice', async () => {
+  await using one = await bench(tasks(3))
+  const engine = one.engines.get('dragonfly-eu')!
+  const answer = engine.observation
+  let silences = 4
+  engine.observation = (of, job) =>
+    silences-- > 0 ? new EdgeError('unavailable', 'PH5001', 'no answer') : answer(of, job)
+
+  await runToTheEnd(one, one.loop())
+
+  expect(await states(one)).toEqual(['Succeeded', 'Succeeded', 'Succeeded'])
+  expect(engine.submitted).toHaveLength(3)
+})
+
+test('a secret that an engine sends back is masked before it is saved', async () => {
+  await using one = await bench(tasks(1, { retry: { attempts: 1, backoffMs: 1 } }))
+  one.engines.get('dragonfly-eu')!.observation = () => ({
+    kind: 'ended',
+    verdict: { said: 'failure', claims: undefined, message: 'you sent s3cret' },
+  })
+
+  await runToTheEnd(one, one.loop())
+
+  const [settled] = await one.store.tasks(id)
+  expect(settled?.error?.message).toBe('you sent [secret]')
+  expect(JSON.stringify(settled)).not.toContain('s3cret')
+})
+
+test('on a stop, what is under way is finished and saved, and nothing new is begun', async () => {
+  await using one = await bench(tasks(6))
+  const stop = new AbortController()
+  const engine = one.engines.get('dragonfly-eu')!
+  engine.gate = async () => {
+    stop.abort(new Error('stopping'))
+    await turnOfTheLoop()
+  }
+
+  await one.loop({ submitsInFlight: () => 2 }).run(() => false, stop.signal, never)
+
+  const saved = (await one.store.tasks(id)).flatMap(({ jobs }) => jobs.flatMap((job) => job.ids))
+  expect(saved.sort()).toEqual(engine.submitted.map((job) => job.id).sort())
+  expect(engine.submitted.length).toBeLessThanOrEqual(2)
+})
+
+test('a bug of ours ends the loop and is not passed off as the engine’s fault', async () => {
+  await using one = await bench(tasks(1))
+  const bug = new RangeError('ours')
+  one.engines.get('dragonfly-eu')!.jobs = () => Promise.reject(bug)
+
+  await expect(one.loop().run(() => false, never, never)).rejects.toBe(bug)
+})
+
+/** As long as it takes for everything else that can go on to go on. */
+async function turnOfTheLoop(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate)
+}
+
+/** As {@link runToTheEnd}, for a loop that limits hold back: it sleeps on the owned clock while work is due. */
+async function runHeldBack(one: Bench, loop: TaskLoop): Promise<void> {
+  const stop = new AbortController()
+  const running = loop.run(() => false, stop.signal, never)
+  await until(async () => (await one.store.nextDueAt()) === undefined, one)
+  stop.abort(new Error('done'))
+  await running
+}
+
+/** Moves the clock from sleeper to sleeper until it is so. */
+async function until(isSo: () => Promise<boolean>, { clock }: Bench): Promise<void> {
+  for (let turn = 0; turn < 10_000; turn++) {
+    if (await isSo()) return
+    await new Promise(setImmediate)
+    if (clock.nextWake !== undefined) clock.set(Math.max(clock.nextWake, clock.now()))
+  }
+  throw new Error('it never came to be so')
+}

@@ -1,0 +1,284 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmod, mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import Database from 'libsql'
+import { describe, expect, test } from 'vitest'
+import { openEmbeddedStore, openLedger } from '../../src/store/embedded.ts'
+import { openDurable } from '../../src/store/sqlite.ts'
+import { describesAStore } from '../contract/store-contract.ts'
+import { EXAMPLE_AT, execution } from '../support/examples.ts'
+
+describe('the embedded store', () => {
+  describesAStore(async () => {
+    const folder = await newFolder()
+    return {
+      open: () => openEmbeddedStore(folder.path),
+      [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+    }
+  })
+
+  test('is a folder and files that nobody else can read', async () => {
+    await using folder = await newFolder()
+    const dir = join(folder.path, 'a', 'state')
+
+    await using store = await openEmbeddedStore(dir)
+    await store.recordPush(EXAMPLE_AT)
+
+    expect(await mode(dir)).toBe('700')
+    const files = await readdir(dir)
+    expect(files).toEqual(expect.arrayContaining(['lock.db', 'state.db', 'state.db-wal']))
+    for (const file of files) expect([file, await mode(join(dir, file))]).toEqual([file, '600'])
+  })
+
+  test('takes back a state.db that others could read', async () => {
+    await using folder = await newFolder()
+    await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
+    await chmod(join(folder.path, 'state.db'), 0o644)
+
+    await using store = await openEmbeddedStore(folder.path)
+    expect(await store.applied()).toBeUndefined()
+
+    expect(await mode(join(folder.path, 'state.db'))).toBe('600')
+  })
+
+  test('is on the disk when a write returns: a write-ahead log, synced at every commit', async () => {
+    await using folder = await newFolder()
+    await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
+    const file = join(folder.path, 'state.db')
+
+    const database = openDurable(file, () => undefined)
+
+    expect(database.prepare('PRAGMA synchronous').all([])).toEqual([{ synchronous: 2 }])
+    expect(database.prepare('PRAGMA foreign_keys').all([])).toEqual([{ foreign_keys: 1 }])
+    database.close()
+    const asItWas = new Database(file)
+    expect(asItWas.pragma('journal_mode')).toEqual([{ journal_mode: 'wal' }])
+    asItWas.close()
+  })
+
+  describe('has its folder to itself', () => {
+    test('a second store in the same folder is refused, in the same process too', async () => {
+      await using folder = await newFolder()
+      const store = await openEmbeddedStore(folder.path)
+
+      await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({
+        code: 'PH8002',
+        message: expect.stringContaining(folder.path),
+      })
+      await using other = startWriter(folder.path)
+      expect(await other.exitCode()).not.toBe(0)
+      expect(other.stderr()).toContain('another preheatd works in')
+
+      await store[Symbol.asyncDispose]()
+      await using again = await openEmbeddedStore(folder.path)
+      expect(await again.applied()).toBeUndefined()
+    })
+
+    test('kill -9 of the holder frees it', async () => {
+      await using folder = await newFolder()
+      await using holder = startWriter(folder.path)
+      await holder.line((line) => line === 'open')
+      await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({ code: 'PH8002' })
+
+      await holder.kill()
+
+      await using store = await openEmbeddedStore(folder.path)
+      expect(await store.applied()).toBeUndefined()
+    })
+  })
+
+  test('kill -9 in the middle of a thousand writes loses no acknowledged write and tears none', async () => {
+    await using folder = await newFolder()
+    let next = 0
+
+    for (const acks of [3, 400, 117, 1, 479]) {
+      await using writer = startWriter(folder.path, next)
+      await writer.line((line) => line === String(next + acks - 1))
+      await writer.kill()
+      const acknowledged = writer.lastNumber()!
+
+      await using store = await openEmbeddedStore(folder.path)
+      const executions = (await store.openExecutions()).map(({ at }) => at)
+      const slots = (await store.unsentMissed()).map(({ slot }) => slot)
+      const last = executions.at(-1)!
+      // One more may have been written whose acknowledgement was cut off.
+      expect([acknowledged, acknowledged + 1]).toContain(last)
+      expect(executions).toEqual(Array.from({ length: last + 1 }, (_, n) => n))
+      expect(slots).toEqual(executions)
+      expect(await store.schedules()).toEqual([{ policyKey: 'p', fingerprint: 'f', until: last }])
+      next = last + 1
+    }
+    expect(next).toBeGreaterThanOrEqual(1000)
+  }, 60_000)
+
+  describe('says what is wrong with its folder', () => {
+    test('a schema newer than this build is refused, with both names', async () => {
+      await using folder = await newFolder()
+      await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
+      write(folder.path, `insert into kysely_migration values ('0999-future', '2030-01-01T00:00:00.000Z')`)
+
+      const refused = { code: 'PH8003', message: expect.stringMatching(/0999-future.*newer than 0001-initial/) }
+      await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject(refused)
+      await expect(openLedger(folder.path)).rejects.toMatchObject(refused)
+
+      write(folder.path, `delete from kysely_migration where name = '0999-future'`)
+      await using store = await openEmbeddedStore(folder.path)
+      expect(await store.applied()).toBeUndefined()
+    })
+
+    test('a migration that was cut short leaves nothing behind', async () => {
+      await using folder = await newFolder()
+      write(folder.path, 'create table tasks (id text)')
+
+      await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({ code: 'PH8003' })
+
+      write(folder.path, 'drop table tasks')
+      await using store = await openEmbeddedStore(folder.path)
+      expect(await store.applied()).toBeUndefined()
+    })
+
+    test('a file that is no database, a damaged one and a folder that is a file are refused', async () => {
+      await using folder = await newFolder()
+      const [text, damaged, file] = ['text', 'damaged', 'file'].map((name) => join(folder.path, name)) as [
+        string,
+        string,
+        string,
+      ]
+      await mkdir(text)
+      await writeFile(join(text, 'state.db'), 'all work and no play\n'.repeat(500))
+      await (await openEmbeddedStore(damaged))[Symbol.asyncDispose]()
+      await rm(join(damaged, 'state.db-wal'))
+      await writeFile(join(damaged, 'state.db'), 'SQLite format 3\0')
+      await truncate(join(damaged, 'state.db'), 8192)
+      await writeFile(file, '')
+
+      for (const dir of [text, damaged, file]) {
+        await expect(openEmbeddedStore(dir)).rejects.toMatchObject({
+          name: 'OperatorError',
+          code: 'PH8003',
+          message: expect.stringContaining(dir),
+        })
+        // Whoever was refused holds nothing.
+        await expect(openEmbeddedStore(dir)).rejects.toMatchObject({ code: 'PH8003' })
+      }
+    })
+
+    test('a row in a state that this build does not know is named', async () => {
+      await using folder = await newFolder()
+      {
+        await using store = await openEmbeddedStore(folder.path)
+        await store.begin(execution(), {})
+      }
+      write(folder.path, `update executions set state = 'Dreaming'`)
+
+      await using store = await openEmbeddedStore(folder.path)
+
+      await expect(store.execution(execution().id)).rejects.toThrow(execution().id)
+    })
+  })
+
+  describe('can be read beside its daemon', () => {
+    test('there is nothing to read before the first start', async () => {
+      await using folder = await newFolder()
+      expect(await openLedger(join(folder.path, 'none'))).toBeUndefined()
+      expect(await readdir(folder.path)).toEqual([])
+
+      await writeFile(join(folder.path, 'state.db'), '')
+      expect(await openLedger(folder.path)).toBeUndefined()
+    })
+
+    test('what a living daemon wrote is seen at once, and nothing can be written', async () => {
+      await using folder = await newFolder()
+      await using store = await openEmbeddedStore(folder.path)
+      await using ledger = (await openLedger(folder.path))!
+
+      await store.begin(execution(), { schedule: { policyKey: 'p', fingerprint: 'f', until: 7 } })
+
+      expect(await ledger.schedules()).toEqual([{ policyKey: 'p', fingerprint: 'f', until: 7 }])
+      expect(await ledger.warm(['k'])).toEqual([])
+      expect(await ledger.applied()).toBeUndefined()
+      await expect((ledger as typeof store).recordPush(1)).rejects.toMatchObject({ code: 'PH8003' })
+    })
+
+    test('what a daemon that is gone wrote is seen, its folder stays free', async () => {
+      await using folder = await newFolder()
+      {
+        await using store = await openEmbeddedStore(folder.path)
+        await store.miss({ policyKey: 'p', fingerprint: 'f', until: 7 }, [])
+      }
+      await using ledger = (await openLedger(folder.path))!
+
+      expect(await ledger.schedules()).toHaveLength(1)
+      await using store = await openEmbeddedStore(folder.path)
+      expect(await store.applied()).toBeUndefined()
+    })
+  })
+})
+
+async function newFolder(): Promise<AsyncDisposable & { readonly path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'preheatd-store-'))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+async function mode(path: string): Promise<string> {
+  return ((await stat(path)).mode & 0o777).toString(8)
+}
+
+/** Behind the store's back. */
+function write(dir: string, sql: string): void {
+  const database = new Database(join(dir, 'state.db'))
+  database.exec(sql)
+  database.close()
+}
+
+interface Writer extends AsyncDisposable {
+  /** Resolves when the process says a line like that. */
+  line(wanted: (line: string) => boolean): Promise<void>
+  /** SIGKILL, and its end. */
+  kill(): Promise<void>
+  exitCode(): Promise<number | null>
+  lastNumber(): number | undefined
+  stderr(): string
+}
+
+function startWriter(dir: string, from = 0): Writer {
+  const script = fileURLToPath(new URL('./writer.ts', import.meta.url))
+  const child = spawn(process.execPath, ['--import', 'tsx', script, dir, String(from)], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const closed = once(child, 'close') as Promise<[number | null]>
+  const lines: string[] = []
+  let stderr = ''
+  let said: () => void = () => undefined
+  child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
+  createInterface(child.stdout).on('line', (line) => {
+    lines.push(line)
+    said()
+  })
+  void closed.then(() => {
+    said()
+  })
+
+  async function kill() {
+    child.kill('SIGKILL')
+    await closed
+  }
+
+  return {
+    async line(wanted) {
+      while (!lines.some(wanted)) {
+        if (child.exitCode !== null) throw new Error(`the writer ended with ${child.exitCode}: ${stderr}`)
+        await new Promise<void>((resolve) => (said = resolve))
+      }
+    },
+    kill,
+    exitCode: async () => (await closed)[0],
+    lastNumber: () => lines.map(Number).findLast((n) => !Number.isNaN(n)),
+    stderr: () => stderr,
+    [Symbol.asyncDispose]: kill,
+  }
+}
