@@ -80,7 +80,7 @@ async function preview(
   const drivers = closers.use(openDrivers(secrets))
   const ledger = await openLedger(settings.state.dir)
   if (ledger !== undefined) closers.use(ledger)
-  const warmth = ledger === undefined ? await reportedWarmth() : 'the ledger of the state folder'
+  const warmth = ledger === undefined ? await reportedWarmth() : 'as the ledger of the state folder says'
 
   const touched = new Set(changes.changes.filter(({ action }) => action !== 'delete').map(({ key }) => key))
   const retargeted = new Set(changes.retargeted.map(({ policy }) => policy))
@@ -101,11 +101,11 @@ async function preview(
       const text = await publisher.read('status.yaml', signal)
       const seenAt = text === undefined ? undefined : lastLook(text, settings.instance)
       return seenAt === undefined
-        ? 'nothing: no ledger is at hand and status.yaml knows no evidence'
-        : `nothing by image: no ledger is at hand; status.yaml’s last evidence is ${formatDuration(Math.max(0, now - seenAt))} old`
+        ? 'unknown, since no ledger is at hand and status.yaml knows no evidence'
+        : `unknown by image, since no ledger is at hand; the last evidence in status.yaml is ${formatDuration(Math.max(0, now - seenAt))} old`
     } catch (error) {
       if (!(error instanceof SourceError)) throw error
-      return `nothing: no ledger is at hand and status.yaml cannot be read (${error.code})`
+      return `unknown, since no ledger is at hand and status.yaml cannot be read (${error.code})`
     } finally {
       scratch.removeCallback()
     }

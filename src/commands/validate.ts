@@ -30,7 +30,8 @@ export async function validate(dir: string, { output }: ValidateOptions, io: Io,
 /** A folder as the configuration that it holds. @throws {SourceError} when it cannot be read */
 export async function loadFolder(dir: string, signal: AbortSignal): Promise<Config> {
   await using source = openFolderSource(dir)
-  return await readConfig(await source.fetch(await source.observe(signal), signal), signal)
+  // A folder stands at one revision only: what it holds when it is looked at.
+  return await readConfig(await source.fetch('', signal), signal)
 }
 
 /** Every finding with the line that it speaks of. */

@@ -45,7 +45,7 @@ function renderDetail(plan: Plan, previews: readonly Preview[], context: PlanCon
     `### preheatd plan, ${against}`,
     summaryTable(plan),
     `**${summaryLine(plan, previews)}**`,
-    ...(context.warmth === undefined ? [] : [`Warmth known from: ${markdownText(context.warmth)}`]),
+    ...(context.warmth === undefined ? [] : [`What is warm: ${markdownText(context.warmth)}`]),
     ...(detail === 'all' ? [] : [noteOf(detail)]),
     ...(detail === 'numbers' ? [] : [...troubles(plan, previews), ...retargeted(plan), ...providersTable(previews)]),
     ...(detail === 'numbers' || detail === 'summary' ? [] : details(plan, previews, detail)),

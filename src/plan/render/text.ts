@@ -43,7 +43,7 @@ function header({ config }: Plan, { base, warmth }: PlanContext, paint: Paint): 
   const against = base === undefined ? 'with nothing: everything is new' : `with ${printable(base)}`
   return [
     paint('faint', `${printable(config.commit).slice(0, 80)} compared ${against}`),
-    ...(warmth === undefined ? [] : [paint('faint', `Warmth known from: ${printable(warmth)}`)]),
+    ...(warmth === undefined ? [] : [paint('faint', `What is warm: ${printable(warmth)}`)]),
   ]
 }
 
