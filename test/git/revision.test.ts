@@ -53,7 +53,7 @@ describe('a revision of a local repository', () => {
 
     expect(await failureFrom(openRevision(folder.path, 'main', '.', never))).toMatchObject({
       state: 'Invalid',
-      message: expect.stringContaining('not a git repository'),
+      message: expect.stringContaining('in no git repository, so there is no main'),
     })
   })
 
