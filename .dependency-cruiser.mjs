@@ -66,8 +66,8 @@ export default {
       name: 'vendors-stay-home',
       comment: 'A vendor’s words end in its driver: only engine/open.ts chooses one.',
       severity: 'error',
-      from: { path: '^src/', pathNot: ['^src/engine/dragonfly/', '^src/engine/open[.]ts$'] },
-      to: { path: '^src/engine/dragonfly/' },
+      from: { path: '^src/(?!engine/open[.]ts$)(?:engine/)?([^/]+)/?' },
+      to: { path: '^src/engine/[^/]+/', pathNot: '^src/engine/$1/' },
     },
     {
       name: 'nobody-imports-the-top',

@@ -10,6 +10,7 @@ import type { PreheatRun } from './model/run.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { SlotCalculator } from './model/schedule.ts'
 import { dueSlots } from './trigger/scheduler.ts'
+import { dueDuty, dutiesOf, dutyKey } from './trigger/upkeep.ts'
 import type { Trouble } from './report/status.ts'
 import type { Applied, MissedSlot, ScheduleState, Store } from './store/store.ts'
 
@@ -61,6 +62,52 @@ export async function beginDueSlots(
     for (const { slot, reason } of missed) emit({ name: 'slot.missed', policyKey: key, slot, reason })
   }
   return begun
+}
+
+/** Begins the upkeep that is due. What is due while the policy's execution still runs waits for the next time. */
+export async function beginDueDuties(
+  applied: Applied,
+  wanted: (dutyKey: string) => boolean,
+  ports: BeginPorts,
+): Promise<Selecting[]> {
+  const { store, clock, emit } = ports
+  const now = clock.now()
+  const states = new Map((await store.schedules()).map((state) => [state.policyKey, state]))
+  const busy = new Set((await store.openExecutions()).map(({ policyKey }) => policyKey))
+  const begun: Selecting[] = []
+  for (const { resource: policy, key } of ofKind(applied.objects, 'PreheatPolicy')) {
+    for (const duty of dutiesOf(policy)) {
+      const state = states.get(dutyKey(key, duty.upkeep))
+      const at = state === undefined || !wanted(state.policyKey) ? undefined : dueDuty(duty, state.until, now)
+      if (state === undefined || at === undefined) continue
+      const schedule = { ...state, until: at }
+      const cause: Cause = { type: 'scheduled', upkeep: duty.upkeep, at }
+      const execution = busy.has(key) ? undefined : tryExecution(policy, cause, at, applied, now)
+      if (execution === undefined) await store.miss(schedule, [])
+      else if (await store.begin(execution, { schedule })) {
+        emit({ name: 'execution.started', execution })
+        begun.push(execution)
+        busy.add(key)
+      }
+    }
+  }
+  return begun
+}
+
+/** Undefined when its registry or providers are not declared any more: there is nothing left to keep up. */
+function tryExecution(
+  policy: PreheatPolicy,
+  cause: Cause,
+  at: Instant,
+  applied: Applied,
+  now: Instant,
+): Selecting | undefined {
+  try {
+    return newExecution(policy, cause, at, undefined, applied, now)
+  } catch (error) {
+    if (error instanceof CannotBegin) return undefined
+    throw error
+  }
 }
 
 interface DueSlot {
@@ -218,6 +265,7 @@ function snapshotOf(
 
 /** For messages: what caused an execution, in a few words. */
 export function causeText(cause: Cause): string {
-  if (cause.type === 'scheduled') return `slot ${formatInstant(cause.slot)}`
+  if ('slot' in cause) return `slot ${formatInstant(cause.slot)}`
+  if ('upkeep' in cause) return `${cause.upkeep === 'drift' ? 'drift' : 'keepWarm'} ${formatInstant(cause.at)}`
   return 'run' in cause ? `PreheatRun ${cause.run.name}` : `asked for by ${cause.by}`
 }

@@ -1,11 +1,14 @@
 #!/usr/bin/env node
-import { Command, CommanderError, Option } from 'commander'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { check } from './commands/check.ts'
 import { exit, explainError, processIo, type Exit, type Io } from './commands/command.ts'
 import { once } from './commands/once.ts'
 import { plan } from './commands/plan.ts'
 import { preheat } from './commands/preheat.ts'
 import { run } from './commands/run.ts'
 import { validate } from './commands/validate.ts'
+import { parseReference, warm, type Reference } from './commands/warm.ts'
+import { parseDuration } from './model/duration.ts'
 import { version } from './version.ts'
 
 /** Runs one command line. @returns the exit code */
@@ -61,7 +64,9 @@ Examples:
   $ preheatd validate policies/                     check a folder, offline
   $ preheatd plan --base origin/main policies/      what a pull request changes
   $ preheatd once --config preheatd.yaml --wait     walk once, until all is warm
-  $ preheatd run --config preheatd.yaml             the daemon`,
+  $ preheatd check --config preheatd.yaml           can everything be reached?
+  $ preheatd run --config preheatd.yaml             the daemon
+  $ preheatd warm library/app:v1 --wait 10m         a gate before a deploy`,
     )
 
   program
@@ -144,7 +149,64 @@ Examples:
       },
     )
 
+  program
+    .command('check')
+    .description('reaches git, registries and engines with the daemon’s credentials; changes nothing, takes no lock')
+    .addOption(CONFIG)
+    .addOption(output(['text', 'json']))
+    .addHelpText(
+      'after',
+      '\nExits with 1 if anything failed. May run beside the daemon.\n\nExample:\n  $ preheatd check --config preheatd.yaml',
+    )
+    .action(async (options: { config: string; output: 'text' | 'json' }) => {
+      done(await check(options, io, stop))
+    })
+
+  program
+    .command('warm')
+    .addArgument(
+      new Argument('<reference>', 'library/app:v1 or library/app@sha256:…, the registry’s host before it if need be')
+        // A gate says what it is about: no tag is taken for granted.
+        .argParser((text) => parsedOr(text, parseReference, 'Name a repository with a tag or a sha256 digest.')),
+    )
+    .description('is this image warm, by what evidence, how old; submits nothing')
+    .addOption(CONFIG)
+    .option('--provider <name>', 'ask this provider; otherwise those of the policies that cover the image')
+    .addOption(
+      new Option('--wait <duration>', 'wait so long for the evidence, as 10m')
+        .default(0, 'what is known now')
+        .argParser((text) => parsedOr(text, durationOf, 'Write 30s, 5m or 1h30m.')),
+    )
+    .addOption(output(['text', 'json']))
+    .addHelpText(
+      'after',
+      '\nExits with 0 only on evidence from every provider asked, else with 1.\n\nExample, before a deploy:\n  $ preheatd warm library/app:v1 --wait 10m',
+    )
+    .action(
+      async (
+        reference: Reference,
+        options: { config: string; provider?: string; wait: number; output: 'text' | 'json' },
+      ) => {
+        done(await warm(reference, options, io, stop))
+      },
+    )
+
   return program
+}
+
+function parsedOr<T>(text: string, parse: (text: string) => T | undefined, help: string): T {
+  const value = parse(text)
+  if (value === undefined) throw new InvalidArgumentError(help)
+  return value
+}
+
+function durationOf(text: string): number | undefined {
+  try {
+    return parseDuration(text)
+  } catch (error) {
+    if (error instanceof TypeError) return undefined
+    throw error
+  }
 }
 
 function output(choices: readonly string[]): Option {

@@ -1,12 +1,13 @@
 import { setMaxListeners } from 'node:events'
 import pLimit, { type LimitFunction } from 'p-limit'
-import { CannotBegin, beginDueSlots, beginManual, beginRuns, type Selecting } from './begin.ts'
+import { CannotBegin, beginDueDuties, beginDueSlots, beginManual, beginRuns, type Selecting } from './begin.ts'
 import { finish, selectArtifacts } from './fulfil.ts'
 import { reconcile, type Reconciled } from './reconcile.ts'
 import { isUrgent, sendReports, type Sent } from './send-reports.ts'
 import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
 import { parseRuns } from './report/runs.ts'
 import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
+import { dutiesOf, dutyKey, nextDuty } from './trigger/upkeep.ts'
 import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
 import type { Emit } from './model/events.ts'
@@ -76,6 +77,7 @@ export class Daemon {
   constructor(ports: DaemonPorts) {
     const emit: Emit = (event) => {
       if (event.name === 'execution.ended') this.#onEnded(event.execution)
+      if (event.name === 'provider.circuit') this.#flushWithin(ports.settings.flushIntervalMs)
       ports.emit(event)
     }
     this.#ports = { ...ports, emit }
@@ -85,7 +87,12 @@ export class Daemon {
       submitsInFlight: (name) => this.#submitsInFlight.get(name) ?? 16,
       openArtifacts: (name) => this.#openArtifacts.get(name) ?? 300,
     }
-    this.#tasks = new TaskLoop({ ...this.#ports, limits, onExecutionSettled: (id) => finish(id, this.#ports) })
+    this.#tasks = new TaskLoop({
+      ...this.#ports,
+      limits,
+      onExecutionSettled: (id) => finish(id, this.#ports),
+      answers: (provider, signal) => this.#answers(provider, signal),
+    })
   }
 
   /** Executions that ended since this daemon was made. */
@@ -136,7 +143,9 @@ export class Daemon {
 
   /** time × policies → executions. */
   async beginDue(policyKeys: (policyKey: string) => boolean): Promise<void> {
-    if (this.#applied !== undefined) await beginDueSlots(this.#applied, policyKeys, this.#ports)
+    if (this.#applied === undefined) return
+    await beginDueSlots(this.#applied, policyKeys, this.#ports)
+    await beginDueDuties(this.#applied, policyKeys, this.#ports)
   }
 
   /** PreheatRuns → executions. */
@@ -174,7 +183,8 @@ export class Daemon {
   /** settled tasks → reports → git. */
   async send(signal: AbortSignal): Promise<Sent> {
     const { instance, maxCommitsPerHour } = this.#ports.settings
-    return await sendReports({ ...this.#ports, instance, maxCommitsPerHour }, signal)
+    const silent = this.#tasks.silentProviders()
+    return await sendReports({ ...this.#ports, instance, maxCommitsPerHour, silent }, signal)
   }
 
   /**
@@ -309,18 +319,35 @@ export class Daemon {
     const states = await this.#ports.store.schedules()
     const armed = new Set<string>()
     const slots = new SlotCalculator()
+    const nextSlot = (policyKey: string, until: Instant) => {
+      const policy = policies.get(policyKey)
+      return policy && nextSlotOf(policy, until, slots)
+    }
+    const duties = new Map(
+      [...policies].flatMap(([key, policy]) =>
+        dutiesOf(policy).map((duty) => [dutyKey(key, duty.upkeep), (until: Instant) => nextDuty(duty, until)] as const),
+      ),
+    )
     for (const { policyKey, fingerprint, until } of states) {
       armed.add(policyKey)
       if (this.#fingerprints.get(policyKey) === fingerprint && !named.has(policyKey)) continue
-      const policy = policies.get(policyKey)
       this.#fingerprints.set(policyKey, fingerprint)
-      this.#timetable.set(policyKey, policy && nextSlotOf(policy, until, slots))
+      this.#timetable.set(policyKey, duties.get(policyKey)?.(until) ?? nextSlot(policyKey, until))
     }
     for (const policyKey of [...this.#fingerprints.keys()]) {
       if (armed.has(policyKey)) continue
       this.#fingerprints.delete(policyKey)
       this.#timetable.set(policyKey, undefined)
     }
+  }
+
+  /** A provider that nobody declares any more is not asked: its last tasks find out for themselves. */
+  async #answers(name: string, signal: AbortSignal): Promise<boolean> {
+    const providers = ofKind(this.#applied?.objects ?? [], 'Provider')
+    const declared = providers.find(({ resource }) => resource.name === name)?.resource
+    if (declared === undefined) return true
+    const engine = await this.#ports.drivers.engine(declared)
+    return (await engine.health(signal)).ok
   }
 
   #onEnded(execution: EndedExecution): void {

@@ -1,11 +1,11 @@
-import { choose } from './execution/choose.ts'
+import { choose, type Purpose } from './execution/choose.ts'
 import { failureOf, resultOf } from './report/result.ts'
 import { scrubbed, type Drivers } from './execution/loop.ts'
 import type { Clock } from './model/clock.ts'
 import type { Code } from './model/codes.ts'
 import type { Emit } from './model/events.ts'
 import { EdgeError, OperatorError } from './model/errors.ts'
-import type { EndedExecution, Execution, Result, Selection } from './model/execution.ts'
+import type { Cause, EndedExecution, Execution, Result, Selection } from './model/execution.ts'
 import { isSettled } from './model/task.ts'
 import type { Store } from './store/store.ts'
 import type { Selecting } from './begin.ts'
@@ -27,7 +27,13 @@ export async function selectArtifacts(execution: Selecting, ports: FulfilPorts, 
   const { store, drivers, clock, emit } = ports
   try {
     const source = await drivers.source(execution.snapshot.registry)
-    const choice = await choose(execution.id, execution.snapshot, { source, ledger: store, now: clock.now() }, signal)
+    const choice = await choose(
+      execution.id,
+      execution.snapshot,
+      purposeOf(execution.cause),
+      { source, ledger: store, now: clock.now() },
+      signal,
+    )
     if (choice.kind === 'blocked') {
       await end(execution, choice.selection, 'Blocked', { code: choice.code, message: choice.message }, ports)
       return
@@ -47,6 +53,10 @@ export async function selectArtifacts(execution: Selecting, ports: FulfilPorts, 
     if (!(error instanceof EdgeError || error instanceof OperatorError)) throw error
     await end(execution, undefined, 'Failed', { code: error.code, message: ports.scrub(error.message) }, ports)
   }
+}
+
+function purposeOf(cause: Cause): Purpose {
+  return 'upkeep' in cause ? cause.upkeep : 'preheat'
 }
 
 /** Ends an execution whose tasks have all settled. A second call changes nothing. */

@@ -15,7 +15,7 @@ export interface TlsMaterial {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'HEAD' | 'POST'
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'DELETE'
   /** Path and query below the endpoint, or a whole URL of another host (redirects, token realms). */
   readonly url: string
   readonly headers?: Readonly<Record<string, string>>
@@ -74,6 +74,29 @@ export class HttpOrigin implements AsyncDisposable {
    * @throws the signal's reason
    */
   async send(request: HttpRequest, signal: AbortSignal): Promise<HttpAnswer> {
+    return await this.#exchange(request, ({ body }) => this.#readAll(body, request.maxBytes), {}, signal)
+  }
+
+  /**
+   * As {@link send}, but the body of a 200 goes to `onChunk` piece by piece and is kept nowhere; `bytes` is then empty.
+   * The first byte may take as long as the whole: a cache may fetch before it answers.
+   * @throws what `onChunk` throws; the rest is not read
+   */
+  async stream(request: HttpRequest, onChunk: (chunk: Buffer) => void, signal: AbortSignal): Promise<HttpAnswer> {
+    const read = async ({ statusCode, body }: Dispatcher.ResponseData): Promise<Buffer> => {
+      if (statusCode !== 200) return await this.#readAll(body, request.maxBytes)
+      for await (const chunk of body as AsyncIterable<Buffer>) onChunk(chunk)
+      return Buffer.alloc(0)
+    }
+    return await this.#exchange(request, read, { headersTimeout: request.timeoutMs }, signal)
+  }
+
+  async #exchange(
+    request: HttpRequest,
+    read: (answer: Dispatcher.ResponseData) => Promise<Buffer>,
+    timeouts: { readonly headersTimeout?: number },
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
     const url = /^https?:\/\//.test(request.url)
       ? new URL(request.url)
       : new URL(this.#endpoint.href.replace(/\/$/, '') + request.url)
@@ -89,12 +112,9 @@ export class HttpOrigin implements AsyncDisposable {
           headers,
           body: request.body ?? null,
           signal: both,
+          ...timeouts,
         })
-        return {
-          status: answer.statusCode,
-          headers: flat(answer.headers),
-          bytes: await this.#readAll(answer.body, request.maxBytes),
-        }
+        return { status: answer.statusCode, headers: flat(answer.headers), bytes: await read(answer) }
       })
     } catch (error) {
       if (signal.aborted) throw signal.reason
@@ -139,6 +159,24 @@ export function retryAfterMs(headers: HttpAnswer['headers'], now: number): numbe
   if (text === undefined) return undefined
   const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - now
   return Number.isFinite(ms) && ms >= 0 ? Math.min(ms, 300_000) : undefined
+}
+
+/** A status that names another place. */
+export function isRedirect(status: number): boolean {
+  return [301, 302, 303, 307, 308].includes(status)
+}
+
+/**
+ * Where a redirect leads, without the credentials that it may carry; undefined when it is not followed: to anything but
+ * a web address, and from https to http.
+ */
+export function redirectTarget(from: URL, location: string): URL | undefined {
+  const to = URL.parse(location, from.href)
+  if (to === null || !/^https?:$/.test(to.protocol)) return undefined
+  if (from.protocol === 'https:' && to.protocol === 'http:') return undefined
+  to.username = ''
+  to.password = ''
+  return to
 }
 
 const never = new BlockList()

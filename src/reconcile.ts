@@ -2,6 +2,7 @@ import { load, type Config } from './config/load.ts'
 import { IGNORE_FILE, wantedEntries } from './config/files.ts'
 import { isEmpty, plan, type Plan } from './plan/plan.ts'
 import { rearm } from './trigger/scheduler.ts'
+import { rearmDuties } from './trigger/upkeep.ts'
 import type { Clock } from './model/clock.ts'
 import type { Code } from './model/codes.ts'
 import type { Emit } from './model/events.ts'
@@ -58,7 +59,9 @@ export async function reconcile(
     objects: changes.objects,
     problems: desired.problems,
   }
-  await store.apply(applied, rearm(changes.objects, await store.schedules(), now))
+  const states = await store.schedules()
+  const armed = [...rearm(changes.objects, states, now), ...rearmDuties(changes.objects, states, now)]
+  await store.apply(applied, armed)
   for (const problem of fresh(desired.problems, current?.problems ?? [])) emit({ name: 'config.problem', problem })
   const count = (action: string) => changes.changes.filter((change) => change.action === action).length
   emit({

@@ -1,10 +1,11 @@
 import { waitingRuns } from './begin.ts'
 import { flush } from './report/flush.ts'
-import { troubleIn } from './report/status.ts'
+import { troubleIn, type Trouble } from './report/status.ts'
 import type { Clock } from './model/clock.ts'
 import type { Emit } from './model/events.ts'
 import { SourceError, type Publisher } from './model/source.ts'
-import type { Store, UnsentReport } from './store/store.ts'
+import { ofKind } from './model/resource.ts'
+import type { Applied, Store, UnsentReport } from './store/store.ts'
 
 export interface SendPorts {
   readonly store: Pick<
@@ -24,6 +25,8 @@ export interface SendPorts {
   readonly emit: Emit
   readonly instance: string
   readonly maxCommitsPerHour: number
+  /** Names of providers that do not answer. */
+  readonly silent: readonly string[]
 }
 
 /** Reports of one commit; more wait for the next turn of the same flush. */
@@ -47,7 +50,10 @@ export async function sendReports(ports: SendPorts, signal: AbortSignal): Promis
     const now = clock.now()
     if ((await store.pushes(now - HOUR_MS)) >= ports.maxCommitsPerHour) return 'over-budget'
     const used = await store.usedRuns()
-    const troubles = applied === undefined ? [] : [...troubleIn(applied), ...waitingRuns(applied, used, now)]
+    const troubles =
+      applied === undefined
+        ? []
+        : [...troubleIn(applied), ...waitingRuns(applied, used, now), ...silentIn(applied, ports.silent)]
     const declared = applied?.objects.map(({ key }) => key) ?? []
     const last = await store.lastExecutions()
     const { edits, message } = flush({ instance, reports, missed, runs, last, troubles, declared })
@@ -67,6 +73,14 @@ export async function sendReports(ports: SendPorts, signal: AbortSignal): Promis
     }
     if (reports.length < BATCH) return sent
   }
+}
+
+function silentIn({ objects }: Applied, silent: readonly string[]): Trouble[] {
+  return ofKind(objects, 'Provider').flatMap(({ resource, key, file, line }) => {
+    if (!silent.includes(resource.name)) return []
+    const message = 'it does not answer; its tasks wait and spend no attempts'
+    return [{ key, problems: [{ severity: 'error', code: 'PH5001', file, line, column: 1, message }] }]
+  })
 }
 
 /** Is one of these what somebody waits for: a manual run, or a policy that changed its result? */

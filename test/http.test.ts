@@ -5,6 +5,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { inspect } from 'node:util'
 import { afterEach, expect, test, vi } from 'vitest'
 import { ScriptedServer, never } from './support/engine.ts'
+import { EdgeError } from '../src/model/errors.ts'
 import { HttpOrigin, isRefusedAddress, retryAfterMs, type HttpRequest } from '../src/http.ts'
 import { Secret } from '../src/model/secret.ts'
 
@@ -199,4 +200,76 @@ test('Retry-After is seconds or a date, at most five minutes, and otherwise noth
   expect(of('Sat, 21 Nov 2026 01:00:00 GMT')).toBeUndefined()
   expect(of('soon')).toBeUndefined()
   expect(of(undefined)).toBeUndefined()
+})
+
+test('a large body is handed on in small pieces, and nothing of it is kept', async () => {
+  const piece = Buffer.alloc(65_536, 7)
+  await using server = await rawServer((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n')
+    for (let sent = 0; sent < 1024; sent += 1) socket.write(piece)
+  })
+  await using http = origin(server.endpoint)
+  let size = 0
+  let largest = 0
+
+  const answer = await http.stream(
+    get,
+    (chunk) => {
+      size += chunk.length
+      largest = Math.max(largest, chunk.length)
+    },
+    never,
+  )
+
+  expect(answer).toMatchObject({ status: 200, bytes: Buffer.alloc(0) })
+  expect(size).toBe(67_108_864)
+  expect(largest).toBeLessThanOrEqual(2 ** 20)
+})
+
+test('of a streamed answer that is no 200 the body is read as any other, and bounded', async () => {
+  await using server = await ScriptedServer.start({ status: 404, body: 'not here' })
+  await using http = origin(server.endpoint)
+  const chunks: Buffer[] = []
+  const keep = (chunk: Buffer) => void chunks.push(chunk)
+
+  const answer = await http.stream(get, keep, never)
+  server.script = { status: 404, body: 'x'.repeat(1_001) }
+
+  expect(answer).toMatchObject({ status: 404, bytes: Buffer.from('not here') })
+  await expect(http.stream(get, keep, never)).rejects.toMatchObject({ fault: 'unintelligible' })
+  expect(chunks).toEqual([])
+})
+
+test('whoever does not want more of a stream ends it', async () => {
+  let closed: () => void = () => undefined
+  const gone = new Promise<void>((resolve) => (closed = resolve))
+  await using server = await rawServer((socket) => {
+    socket.on('close', closed)
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx')
+  })
+  await using http = origin(server.endpoint)
+  const enough = new EdgeError('unintelligible', 'PH6008', 'enough')
+
+  await expect(
+    http.stream(
+      get,
+      () => {
+        throw enough
+      },
+      never,
+    ),
+  ).rejects.toBe(enough)
+  await gone
+})
+
+test('a stream that trickles is unavailable after the deadline', async () => {
+  await using server = await rawServer((socket) => {
+    socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx')
+  })
+  await using http = origin(server.endpoint)
+
+  await expect(http.stream({ ...get, timeoutMs: 50 }, () => undefined, never)).rejects.toMatchObject({
+    fault: 'unavailable',
+    message: 'provider p does not answer: no answer within 50 ms',
+  })
 })

@@ -85,7 +85,11 @@ export async function openDaemon(settings: Settings, secrets: Secrets, emit: Emi
   })
 }
 
-function openSource({ source }: Settings, { read }: Secrets, mirrors: string): Source {
+/**
+ * Where the configuration comes from.
+ * @param mirrors the folder for its mirror; one that no other process uses
+ */
+export function openSource({ source }: Settings, { read }: Secrets, mirrors: string): Source {
   if (source.type === 'dir') return openFolderSource(source.dir)
   const { url, branch, path, auth } = source
   return openGitSource({ url, branch, path, dir: join(mirrors, 'source.git'), auth, read })

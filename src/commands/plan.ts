@@ -139,7 +139,7 @@ async function previewOf(
       now,
     )
     const source = await drivers.source(snapshot.registry)
-    const choice = await choose(id, snapshot, { source, ledger, now }, signal)
+    const choice = await choose(id, snapshot, 'preheat', { source, ledger, now }, signal)
     if (choice.kind === 'blocked') return { ...empty, blocked: { code: choice.code, message: choice.message } }
     return {
       ...empty,

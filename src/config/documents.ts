@@ -298,7 +298,7 @@ export interface ProviderDocument {
     }
     allowPlainHTTP?: AllowPlainHTTP
     /**
-     * Settings of the vendor dragonfly.
+     * Settings of the vendor dragonfly. Of these, timeout and pollSchedule are read for dragonfly-v1 and kraken too, and timeout for pull-through.
      */
     dragonfly?: {
       /**
@@ -612,7 +612,7 @@ export interface PreheatPolicyDocument {
        */
       mode?: RefreshMode
       /**
-       * Preheat again before the engine evicts.
+       * What was preheated is preheated again before it is that old, so that the engine does not evict it. Well below the engine's own lifetime.
        */
       keepWarm?: PositiveDuration
     }
@@ -625,7 +625,7 @@ export interface PreheatPolicyDocument {
        */
       mode?: 'off' | 'warn' | 'heal'
       /**
-       * How often to look.
+       * How often to look at the engine's caches; 1h where it is left out.
        */
       interval?: PositiveDuration
     }

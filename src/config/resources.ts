@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Auth } from '../model/auth.ts'
 import { parseDuration } from '../model/duration.ts'
 import type { PreheatPolicy, ProviderRef, Trigger } from '../model/policy.ts'
-import type { DragonflySettings, Provider } from '../model/provider.ts'
+import type { DragonflyOptions, DragonflySettings, KrakenSettings, Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import type { PreheatRun } from '../model/run.ts'
 import { parseSize } from '../model/size.ts'
@@ -33,7 +33,7 @@ export function toProvider({ metadata, spec }: ProviderDocument): Provider {
     kind: 'Provider',
     name: metadata.name,
     labels: metadata.labels ?? {},
-    vendor: 'dragonfly',
+    vendor: spec.vendor,
     endpoint: withoutSlash(spec.endpoint),
     description: spec.description ?? '',
     enabled: spec.enabled ?? true,
@@ -45,6 +45,7 @@ export function toProvider({ metadata, spec }: ProviderDocument): Provider {
     cacheLifetimeMs: parseDuration(spec.cacheLifetime ?? '5h'),
     limits: { submitsInFlight: 16, requestsPerSecond: 10, ...spec.limits },
     dragonfly: toDragonfly(spec.dragonfly ?? {}),
+    kraken: spec.vendor === 'kraken' ? toKraken(spec.kraken ?? {}) : undefined,
     allowPlainHttp: spec.allowPlainHTTP ?? false,
   }
 }
@@ -72,6 +73,8 @@ export function toPolicy({ metadata, spec }: PreheatPolicyDocument, registry: st
     trigger: toTrigger(spec.trigger),
     platforms: spec.platforms ?? [],
     refresh: spec.refresh?.mode ?? 'missing',
+    keepWarmMs: spec.refresh?.keepWarm === undefined ? undefined : parseDuration(spec.refresh.keepWarm),
+    drift: { mode: spec.drift?.mode ?? 'off', intervalMs: parseDuration(spec.drift?.interval ?? '1h') },
     limits: {
       maxArtifacts: spec.limits?.maxArtifacts ?? 1000,
       maxBytes: spec.limits?.maxBytes === undefined ? undefined : parseSize(spec.limits.maxBytes),
@@ -130,19 +133,37 @@ function toProviderAuth(auth: ProviderDocument['spec']['auth'] = { mode: 'none' 
   }
 }
 
-function toDragonfly(spec: NonNullable<ProviderDocument['spec']['dragonfly']>): DragonflySettings {
+type DragonflyDocument = NonNullable<ProviderDocument['spec']['dragonfly']>
+
+function toDragonfly(spec: DragonflyDocument): DragonflySettings {
   return {
     clusters: toClusters(spec),
     scope: spec.scope ?? 'single_seed_peer',
     timeoutMs: parseDuration(spec.timeout ?? '60m'),
     pollScheduleMs: (spec.pollSchedule ?? ['30s', '90s', '210s', '450s']).map(parseDuration),
+    peers: spec.peers ?? {},
+    requiredShare: Number.parseInt(spec.require?.peers ?? '100%', 10) / 100,
+    taskId: spec.taskId ?? 'auto',
+    options: toOptions(spec.options ?? {}),
   }
 }
 
-function toClusters({
-  clusters,
-  clusterIds,
-}: NonNullable<ProviderDocument['spec']['dragonfly']>): DragonflySettings['clusters'] {
+function toOptions({ pieceLength, ...options }: NonNullable<DragonflyDocument['options']>): DragonflyOptions {
+  return { ...options, ...(pieceLength !== undefined && { pieceLengthBytes: parseSize(pieceLength) }) }
+}
+
+function toKraken(spec: NonNullable<ProviderDocument['spec']['kraken']>): KrakenSettings {
+  const origins = (spec.origins ?? []).map(withoutSlash)
+  return {
+    mode: spec.mode ?? (origins.length > 0 ? 'origins' : 'notify'),
+    origins,
+    tracker: spec.tracker === undefined ? undefined : withoutSlash(spec.tracker),
+    backend: spec.backend ?? 'registry',
+    replicas: spec.replicas,
+  }
+}
+
+function toClusters({ clusters, clusterIds }: DragonflyDocument): DragonflySettings['clusters'] {
   if (clusterIds !== undefined) return { ids: clusterIds }
   return clusters === undefined || clusters === 'all' ? 'all' : { names: clusters }
 }

@@ -2,6 +2,7 @@ import { isExposed, isRefusedHost } from '../model/address.ts'
 import { patternError } from '../model/doublestar.ts'
 import { policiesCalled } from '../model/find-policy.ts'
 import type { ProviderRef } from '../model/policy.ts'
+import type { Vendor } from '../model/provider.ts'
 import { checkCron } from '../model/schedule.ts'
 import { isOpenTo, targetsOf } from '../model/targets.ts'
 import type { Declared, Identified, State } from './declared.ts'
@@ -134,6 +135,35 @@ const vendorsCanDoIt: Rule = (state) => {
 
 /** Vendors that cannot be told how far a preheat reaches, nor in which cluster. */
 const WITHOUT_REACH = new Set(['dragonfly-v1', 'kraken', 'pull-through'])
+
+/** What the others read of `spec.dragonfly`. */
+const PACE: Readonly<Record<Exclude<Vendor, 'dragonfly'>, readonly string[]>> = {
+  'dragonfly-v1': ['timeout', 'pollSchedule'],
+  kraken: ['timeout', 'pollSchedule'],
+  'pull-through': ['timeout'],
+}
+
+/** Settings of one vendor at a provider of another would be read by nobody. */
+const settingsFitTheVendor: Rule = ({ providers }) =>
+  providers.flatMap((one) => {
+    const { vendor, kraken, dragonfly } = one.resource
+    const { spec } = one.written
+    const findings: Finding[] = []
+    const unread = (path: string[]) =>
+      findings.push(errorAtKey(path, 'PH3007', `the vendor ${vendor} has no ${path.slice(1).join('.')}`))
+    if (spec.kraken !== undefined && vendor !== 'kraken') unread(['spec', 'kraken'])
+    for (const field of Object.keys(spec.dragonfly ?? {})) {
+      const isRead = vendor === 'dragonfly' || PACE[vendor].includes(field)
+      if (!isRead) unread(['spec', 'dragonfly', field])
+    }
+    if (kraken?.mode === 'origins' && kraken.origins.length === 0) {
+      findings.push(errorAt(['spec', 'kraken', 'mode'], 'PH2003', 'mode origins needs spec.kraken.origins'))
+    }
+    if (spec.dragonfly?.peers !== undefined && dragonfly.scope === 'single_seed_peer') {
+      findings.push(errorAtKey(['spec', 'dragonfly', 'peers'], 'PH3007', 'the scope single_seed_peer chooses no peers'))
+    }
+    return findings.map((finding) => complain(one, finding))
+  })
 
 function vendorOf({ document }: Identified): string | undefined {
   const { spec } = document.value
@@ -319,6 +349,7 @@ const rules: readonly Rule[] = [
   namedProvidersAreOpen,
   namedProvidersAreEnabled,
   vendorsCanDoIt,
+  settingsFitTheVendor,
   schedulesFire,
   patternsAreWellFormed,
   labelsNeedHarbor,

@@ -1,4 +1,5 @@
 import type { Instant } from '../model/duration.ts'
+import type { Claims } from '../model/evidence.ts'
 import type { Job, Order, Verdict } from '../model/task.ts'
 import type { Secret } from '../model/secret.ts'
 
@@ -10,12 +11,23 @@ export type Observation =
   /** Not ended. */
   { readonly kind: 'open' } | { readonly kind: 'ended'; readonly verdict: Verdict }
 
+/** How far a look at the engine's caches has come. */
+export type Probe =
+  /** `notes` are the driver's own, kept in the task's row. */
+  | { readonly kind: 'open'; readonly notes: string; readonly lookAt: Instant }
+  /** `claims` undefined: this engine does not let itself be looked at. */
+  | { readonly kind: 'ended'; readonly claims: Claims | undefined }
+
 /** What an engine can do beyond taking orders; decided by vendor and version, never assumed. */
 export interface Abilities {
   /** Can it show which blobs it holds? `none`: every task of it is `Unverified`. */
   readonly evidence: 'claimed-by-engine' | 'observed' | 'none'
   /** In the engine's words: cluster names, empty where it has none. */
   readonly clusters: readonly string[]
+  /** As far as it can be told: `>= 2.3.1`. */
+  readonly version?: string | undefined
+  /** Settings of the Provider that this version would drop without a word, as a person would write them. */
+  readonly ignored?: readonly string[]
 }
 
 export interface Health {
@@ -46,6 +58,19 @@ export interface Engine extends AsyncDisposable {
 
   /** Looks at one open job. A job that the engine has no record of is `ended` with `gone`, not an error. */
   observe(order: Order, job: Extract<Job, { state: 'open' }>, signal: AbortSignal): Promise<Observation>
+
+  /**
+   * An earlier submission of this very job whose answer never reached us; undefined: the engine has none, or keeps no
+   * mark by which it could be told.
+   */
+  find(order: Order, job: Job, signal: AbortSignal): Promise<string | undefined>
+
+  /**
+   * Looks which of the job's blobs the engine holds, whatever became of the job, and has it fetch nothing. An engine may
+   * take its time: an open probe is asked on at `lookAt` with the notes that it gave.
+   * @param notes undefined: a new probe
+   */
+  probe(order: Order, job: Job, notes: string | undefined, signal: AbortSignal): Promise<Probe>
 
   /** When a job submitted at `submittedAt` is worth a look next, after `now`. Pure. */
   nextLook(submittedAt: Instant, now: Instant): Instant

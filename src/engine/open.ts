@@ -1,9 +1,12 @@
 import { openDragonfly } from './dragonfly/dragonfly.ts'
+import { openDragonflyV1 } from './dragonfly-v1/dragonfly-v1.ts'
 import type { Engine } from './engine.ts'
+import { openKraken } from './kraken/kraken.ts'
+import { openPullThrough } from './pull-through/pull-through.ts'
 import type { TlsMaterial } from '../http.ts'
 import type { Tls } from '../model/auth.ts'
 import type { Clock } from '../model/clock.ts'
-import type { Provider } from '../model/provider.ts'
+import type { Provider, Vendor } from '../model/provider.ts'
 import type { ReadSecret } from '../model/secret.ts'
 
 /** What a driver may touch beyond its own socket. */
@@ -25,4 +28,9 @@ export async function openEngine(provider: Provider, ports: EnginePorts): Promis
   return drivers[provider.vendor](provider, tls, ports)
 }
 
-const drivers = { dragonfly: openDragonfly } as const satisfies Record<Provider['vendor'], unknown>
+const drivers = {
+  dragonfly: openDragonfly,
+  'dragonfly-v1': openDragonflyV1,
+  kraken: openKraken,
+  'pull-through': openPullThrough,
+} as const satisfies Record<Vendor, unknown>

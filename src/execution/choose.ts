@@ -10,11 +10,17 @@ import {
 import type { Code } from '../model/codes.ts'
 import type { Instant } from '../model/duration.ts'
 import { EdgeError } from '../model/errors.ts'
-import type { Selection, Snapshot, Target } from '../model/execution.ts'
+import type { Selection, Snapshot, Target, Upkeep } from '../model/execution.ts'
+import type { PreheatPolicy } from '../model/policy.ts'
+import type { Provider } from '../model/provider.ts'
 import type { Task } from '../model/task.ts'
 import type { ArtifactSource } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
+import { KEEP_WARM_SHARE } from '../trigger/upkeep.ts'
 import { nameFilter, select, selectionDigest, type LeftOut } from './select.ts'
+
+/** `preheat`: what the policy covers and is not known warm. Upkeep: only what is known warm. */
+export type Purpose = 'preheat' | Upkeep
 
 /** What choosing may touch: it reads, and submits nothing. */
 export interface ChoosePorts {
@@ -56,6 +62,7 @@ export type Choice =
 export async function choose(
   executionId: string,
   snapshot: Snapshot,
+  purpose: Purpose,
   ports: ChoosePorts,
   signal: AbortSignal,
 ): Promise<Choice> {
@@ -93,7 +100,7 @@ export async function choose(
       platforms,
       ledgerKey: ledgerKey(snapshot, target, artifact, platforms),
     }))
-    const { skipped, left } = await withoutWarm(keyed, snapshot, ports)
+    const { skipped, left } = await wantedOf(keyed, snapshot, purpose, ports)
     skips.push(...skipped)
     wanted.push(...left)
   }
@@ -118,6 +125,7 @@ export async function choose(
         `${executionId}-${String(tasks.length + 1).padStart(5, '0')}`,
         executionId,
         snapshot,
+        purpose,
         one,
         read,
         ports.now,
@@ -145,24 +153,48 @@ interface Wanted {
   readonly ledgerKey: string
 }
 
-/** Splits what a provider need not be given: it is disabled, or evidence says that it has it. */
-async function withoutWarm(
+/** Splits what a provider need not be given: it is disabled, or what is known of the image's warmth says so. */
+async function wantedOf(
   keyed: readonly Wanted[],
-  { refresh }: Snapshot,
+  snapshot: Snapshot,
+  purpose: Purpose,
   { ledger, now }: ChoosePorts,
 ): Promise<{ skipped: Skip[]; left: Wanted[] }> {
   const provider = keyed[0]?.target.provider
   if (provider === undefined) return { skipped: [], left: [] }
-  const skip = ({ artifact }: Wanted, reason: string): Skip => ({ artifact, provider: provider.name, reason })
-  if (!provider.enabled) return { skipped: keyed.map((one) => skip(one, 'ProviderDisabled')), left: [] }
-  if (refresh === 'always') return { skipped: [], left: [...keyed] }
-  const entries = await ledger.warm(keyed.map(({ ledgerKey }) => ledgerKey))
-  const fresh = new Map(
-    entries.filter(({ warmAt }) => now - warmAt < provider.cacheLifetimeMs).map((entry) => [entry.key, entry]),
-  )
-  return {
-    skipped: keyed.flatMap((one) => (fresh.has(one.ledgerKey) ? [skip(one, 'AlreadyWarm')] : [])),
-    left: keyed.filter((one) => !fresh.has(one.ledgerKey)),
+  const entries = provider.enabled ? await ledger.warm(keyed.map(({ ledgerKey }) => ledgerKey)) : []
+  const warmAt = new Map(entries.map((entry) => [entry.key, entry.warmAt]))
+  const skipped: Skip[] = []
+  const left: Wanted[] = []
+  for (const one of keyed) {
+    const reason = provider.enabled
+      ? reasonToSkip(purpose, snapshot, provider, warmAt.get(one.ledgerKey), now)
+      : 'ProviderDisabled'
+    if (reason === undefined) left.push(one)
+    else skipped.push({ artifact: one.artifact, provider: provider.name, reason })
+  }
+  return { skipped, left }
+}
+
+/** @param warmAt when the image was last shown to be warm; undefined: never, or it is known to be evicted */
+function reasonToSkip(
+  purpose: Purpose,
+  { policy, refresh }: Snapshot,
+  provider: Provider,
+  warmAt: Instant | undefined,
+  now: Instant,
+): string | undefined {
+  const isFresh = warmAt !== undefined && now - warmAt < provider.cacheLifetimeMs
+  switch (purpose) {
+    case 'preheat':
+      return refresh === 'missing' && isFresh ? 'AlreadyWarm' : undefined
+    case 'drift':
+      return isFresh ? undefined : 'NotWarm'
+    case 'keep_warm':
+      if (warmAt === undefined) return 'NotWarm'
+      return now - warmAt < (policy.keepWarmMs ?? Infinity) * KEEP_WARM_SHARE ? 'AlreadyWarm' : undefined
+    default:
+      return purpose satisfies never
   }
 }
 
@@ -213,6 +245,7 @@ function taskOf(
   id: string,
   executionId: string,
   { policy, registry }: Snapshot,
+  purpose: Purpose,
   wanted: Wanted,
   read: Read,
   now: Instant,
@@ -239,6 +272,7 @@ function taskOf(
     },
     ledgerKey,
     retry: policy.retry,
+    purpose: taskPurpose(purpose, policy),
     attempts: 0,
     jobs: [],
     startedAt: undefined,
@@ -247,6 +281,11 @@ function taskOf(
   if ('content' in read) return { ...task, state: 'Pending', nextAt: now, error: undefined }
   const error = { code: read.error.code, message: read.error.message }
   return { ...task, state: 'Failed', endedAt: now, error, evidence: undefined, missing: [] }
+}
+
+function taskPurpose(purpose: Purpose, { drift }: PreheatPolicy): Task['purpose'] {
+  if (purpose !== 'drift') return 'preheat'
+  return drift.mode === 'heal' ? 'heal' : 'look'
 }
 
 function platformsOf(manifests: readonly PlatformManifest[]): Platform[] {

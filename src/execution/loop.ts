@@ -4,9 +4,11 @@ import type { DueWork, Store } from '../store/store.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Emit } from '../model/events.ts'
+import type { Snapshot } from '../model/execution.ts'
 import type { Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import { isSettled, type OpenTask, type Task } from '../model/task.ts'
+import { afterSilence, closed, passage, type Breaker } from './breaker.ts'
 import { step } from './step.ts'
 
 /** Drivers by the settings that an execution keeps. */
@@ -37,6 +39,8 @@ export interface LoopPorts {
   readonly scrub: (text: string) => string
   /** Called when the last task of an execution has settled; again, where several settle at once. */
   readonly onExecutionSettled: (executionId: string) => Promise<void>
+  /** Does a provider answer, whatever it says? */
+  readonly answers: (provider: string, signal: AbortSignal) => Promise<boolean>
 }
 
 /** Longer than the longest request of a step (130 s for a submission), so that nobody takes over a step under way. */
@@ -46,7 +50,17 @@ const IDLE_MS = 5_000
 /** How long to wait while work is due that a limit holds back. */
 const HELD_BACK_MS = 250
 
-type Work = { readonly provider: string; readonly registry: string; readonly kind: 'pending' | 'open' }
+interface Work {
+  readonly provider: string
+  readonly registry: string
+  readonly kind: Kind
+}
+
+/** `pending` and `submitting` submit, `running` looks. */
+type Kind = 'pending' | 'submitting' | 'running'
+
+/** In this order, so that looks and what is begun already never wait for what is not. */
+const KINDS: readonly Kind[] = ['running', 'submitting', 'pending']
 
 /**
  * Drives every open task: claims what is due, takes it one step, saves it. Tasks are rows, so a hung engine holds a
@@ -59,6 +73,13 @@ export class TaskLoop {
   readonly #ports: LoopPorts
   /** Steps under way; the size of each set is what limits speak of. */
   readonly #steps = new Map<Promise<void>, Work>()
+  /** Tasks of those steps: a lease that runs out under a long step is no reason to take it twice. */
+  readonly #tasks = new Set<string>()
+  readonly #snapshots = new Map<string, Promise<Snapshot | undefined>>()
+  /** Executions that are being ended. */
+  readonly #endings = new Map<string, Promise<void>>()
+  readonly #breakers = new Map<string, Breaker>()
+  readonly #questions = new Map<string, Promise<void>>()
   #rest = new AbortController()
   #failure: { readonly error: unknown } | undefined
 
@@ -69,6 +90,13 @@ export class TaskLoop {
   /** Makes the loop look again now. */
   wake(): void {
     this.#rest.abort()
+  }
+
+  /** Providers that do not answer; their tasks wait. */
+  silentProviders(): string[] {
+    return [...this.#breakers]
+      .flatMap(([provider, { openUntil }]) => (openUntil === undefined ? [] : [provider]))
+      .sort()
   }
 
   /**
@@ -98,7 +126,7 @@ export class TaskLoop {
         )
       }
     } finally {
-      await Promise.allSettled(this.#steps.keys())
+      await Promise.allSettled([...this.#steps.keys(), ...this.#questions.values()])
     }
     if (this.#failure !== undefined) throw this.#failure.error
   }
@@ -109,9 +137,11 @@ export class TaskLoop {
     const due = await store.due(clock.now())
     const share = this.#share(due)
     let begun = 0
-    for (const { provider, registry, pending, open } of due) {
-      if (open > 0) begun += await this.#claim({ provider, registry, kind: 'open' }, share, abort)
-      if (pending > 0) begun += await this.#claim({ provider, registry, kind: 'pending' }, share, abort)
+    for (const { provider, registry, ...counts } of due) {
+      if (!this.#isPassable(provider, abort)) continue
+      for (const kind of KINDS) {
+        if (counts[kind] > 0) begun += await this.#claim({ provider, registry, kind }, share, abort)
+      }
     }
     return begun
   }
@@ -124,7 +154,9 @@ export class TaskLoop {
 
   async #claim(work: Work, share: number, abort: AbortSignal): Promise<number> {
     const { store, clock, limits } = this.#ports
-    const underWay = this.#count((one) => one.provider === work.provider && one.kind === work.kind)
+    const underWay = this.#count(
+      (one) => one.provider === work.provider && (one.kind === 'running') === (work.kind === 'running'),
+    )
     let room = Math.min(share, limits.submitsInFlight(work.provider)) - underWay
     if (work.kind === 'pending' && room > 0) {
       // A task that is being begun is not in the store's count yet.
@@ -133,11 +165,13 @@ export class TaskLoop {
     }
     if (room <= 0) return 0
     const tasks = await store.claim(work, room, clock.now(), LEASE_MS)
-    for (const task of tasks) this.#begin(task, work, abort)
-    return tasks.length
+    const free = tasks.filter(({ id }) => !this.#tasks.has(id))
+    for (const task of free) this.#begin(task, work, abort)
+    return free.length
   }
 
   #begin(task: OpenTask, work: Work, abort: AbortSignal): void {
+    this.#tasks.add(task.id)
     const done = this.#step(task, abort)
       .catch((error: unknown) => {
         // On shutdown the row stays as it is; anything else is ours to fail by.
@@ -145,24 +179,92 @@ export class TaskLoop {
       })
       .finally(() => {
         this.#steps.delete(done)
+        this.#tasks.delete(task.id)
         this.wake()
       })
     this.#steps.set(done, work)
   }
 
   async #step(task: OpenTask, abort: AbortSignal): Promise<void> {
-    const { store, drivers, clock, emit, random, scrub, onExecutionSettled } = this.#ports
-    const execution = await store.execution(task.executionId)
-    const target = execution?.snapshot.targets.find(({ provider }) => provider.name === task.provider)
-    if (execution === undefined || target === undefined)
+    const { store, drivers, clock, emit, random, scrub } = this.#ports
+    const snapshot = await this.#snapshotOf(task.executionId)
+    const target = snapshot?.targets.find(({ provider }) => provider.name === task.provider)
+    if (snapshot === undefined || target === undefined)
       throw new Error(`task ${task.id} has no execution that knows ${task.provider}`)
     const engine = await drivers.engine(target.provider)
-    const source = await drivers.source(execution.snapshot.registry)
+    const source = await drivers.source(snapshot.registry)
     const next = scrubbed(await step(task, { engine, source, store, clock, random }, abort), scrub)
     // A crash between the answer and this write repeats one look, or one submission whose id nobody knew.
     await store.release(next)
     emit({ name: 'task.changed', task: next })
-    if (isSettled(next) && (await store.openTasks(next.executionId)) === 0) await onExecutionSettled(next.executionId)
+    this.#heed(task, next)
+    if (isSettled(next)) await this.#settled(next.executionId)
+  }
+
+  /** What an execution keeps never changes, and every step of its tasks asks for it. */
+  #snapshotOf(executionId: string): Promise<Snapshot | undefined> {
+    const known = this.#snapshots.get(executionId)
+    if (known !== undefined) return known
+    const snapshot = this.#ports.store.execution(executionId).then((execution) => execution?.snapshot)
+    this.#snapshots.set(executionId, snapshot)
+    snapshot.catch(() => this.#snapshots.delete(executionId))
+    return snapshot
+  }
+
+  /** Many tasks settle at once; the first to see that none is open ends their execution, and the others wait for it. */
+  async #settled(executionId: string): Promise<void> {
+    const { store, onExecutionSettled } = this.#ports
+    const ending = this.#endings.get(executionId)
+    if (ending !== undefined) {
+      await ending
+      return
+    }
+    if ((await store.openTasks(executionId)) > 0) return
+    const first = this.#endings.get(executionId) ?? onExecutionSettled(executionId)
+    this.#endings.set(executionId, first)
+    try {
+      await first
+    } finally {
+      this.#endings.delete(executionId)
+      this.#snapshots.delete(executionId)
+    }
+  }
+
+  /** While a provider's breaker is open its tasks wait; when its time is up one question decides. */
+  #isPassable(provider: string, abort: AbortSignal): boolean {
+    const passable = passage(this.#breakers.get(provider) ?? closed, this.#ports.clock.now())
+    if (passable === 'ask' && !this.#questions.has(provider)) this.#ask(provider, abort)
+    return passable === 'free'
+  }
+
+  #ask(provider: string, abort: AbortSignal): void {
+    const question = this.#ports
+      .answers(provider, abort)
+      .catch(() => false)
+      .then((isAnswered) => {
+        this.#questions.delete(provider)
+        if (abort.aborted) return
+        if (isAnswered) this.#setBreaker(provider, closed)
+        else this.#setBreaker(provider, afterSilence(this.#breakers.get(provider) ?? closed, this.#ports.clock.now()))
+        this.wake()
+      })
+    this.#questions.set(provider, question)
+  }
+
+  /** What a step tells of its provider: silence, or anything else. */
+  #heed(before: OpenTask, after: Task): void {
+    const isSilence = after.error?.code === 'PH5001' && after.error !== before.error && !isAskedToWait(before, after)
+    const breaker = this.#breakers.get(before.provider) ?? closed
+    if (isSilence) this.#setBreaker(before.provider, afterSilence(breaker, this.#ports.clock.now()))
+    else if (breaker.openUntil === undefined) this.#breakers.delete(before.provider)
+  }
+
+  #setBreaker(provider: string, next: Breaker): void {
+    const before = this.#breakers.get(provider) ?? closed
+    if (next === closed) this.#breakers.delete(provider)
+    else this.#breakers.set(provider, next)
+    if (before.openUntil !== next.openUntil)
+      this.#ports.emit({ name: 'provider.circuit', provider, openUntil: next.openUntil })
   }
 
   #count(which: (work: Work) => boolean): number {
@@ -194,7 +296,14 @@ export function scrubbed<T extends Task>(task: T, scrub: (text: string) => strin
     ...task,
     error: task.error && { ...task.error, message: scrub(task.error.message) },
     jobs: task.jobs.map((job) =>
-      job.state === 'ended' ? { ...job, verdict: { ...job.verdict, message: message(job.verdict.message) } } : job,
+      job.state === 'ended' || job.state === 'probing'
+        ? { ...job, verdict: { ...job.verdict, message: message(job.verdict.message) } }
+        : job,
     ),
   }
+}
+
+/** 429 and the like: the provider answered, and named a time. */
+function isAskedToWait(before: OpenTask, after: Task): boolean {
+  return after.faults <= before.faults && !isSettled(after)
 }

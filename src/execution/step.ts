@@ -10,6 +10,8 @@ import {
   nextStep,
   observeFault,
   planned,
+  probeFault,
+  probed,
   stillOpen,
   submitFault,
   submitted,
@@ -31,7 +33,7 @@ export interface StepPorts {
  * @throws the signal's reason on shutdown; the stored task is then where the next start picks it up.
  */
 export async function step(task: OpenTask, ports: StepPorts, signal: AbortSignal): Promise<Task> {
-  const next = nextStep(task, ports.clock.now())
+  const next = nextStep(task)
   if (next === undefined) throw new Error(`task ${task.id} has nothing left to do and is not settled`)
   switch (next.kind) {
     case 'plan':
@@ -40,17 +42,24 @@ export async function step(task: OpenTask, ports: StepPorts, signal: AbortSignal
       return await submitJob(task, next, ports, signal)
     case 'observe':
       return await observeJob(task, next, ports, signal)
+    case 'probe':
+      return await probeJob(task, next, ports, signal)
     default:
       return next satisfies never
   }
 }
 
-async function planJobs(task: OpenTask, { engine, clock, random }: StepPorts, signal: AbortSignal): Promise<Task> {
+async function planJobs(task: OpenTask, ports: StepPorts, signal: AbortSignal): Promise<Task> {
+  const { engine, clock, random } = ports
+  let ready: OpenTask
   try {
-    return planned(task, await engine.jobs(task.order, signal), clock.now())
+    ready = planned(task, await engine.jobs(task.order, signal), clock.now())
   } catch (error) {
     return submitFault(task, undefined, faultOf(error, signal), clock.now(), random())
   }
+  // Which jobs a task needs is mostly known without asking, so its first is submitted in the same step.
+  const next = nextStep(ready)
+  return next?.kind === 'submit' ? await submitJob(ready, next, ports, signal) : ready
 }
 
 async function submitJob(
@@ -63,6 +72,10 @@ async function submitJob(
   const intent = intended(task, job.key, clock.now())
   await store.saveStep(intent)
   try {
+    // An intent without an answer: whoever cut it off, the engine may have the job. Asking costs less than a second job.
+    const found = job.state === 'intended' ? await engine.find(task.order, job, signal) : undefined
+    if (found !== undefined)
+      return submitted(intent, job.key, found, clock.now(), engine.nextLook(clock.now(), clock.now()))
     // Minted right before it is used, so that it lives as long as it can while the engine pulls.
     const authorization = await source.authorize(task.order.repository, signal)
     const id = await engine.submit(task.order, job, authorization, signal)
@@ -88,6 +101,20 @@ async function observeJob(
     return stillOpen(task, job.key, engine.nextLook(job.submittedAt, now), overdueAt, now)
   } catch (error) {
     return observeFault(task, job.key, faultOf(error, signal), overdueAt, clock.now(), random())
+  }
+}
+
+async function probeJob(
+  task: OpenTask,
+  { job }: Extract<Step, { kind: 'probe' }>,
+  { engine, clock, random }: StepPorts,
+  signal: AbortSignal,
+): Promise<Task> {
+  try {
+    const probe = await engine.probe(task.order, job, job.notes, signal)
+    return probed(task, job.key, probe, clock.now(), random())
+  } catch (error) {
+    return probeFault(task, job.key, faultOf(error, signal), clock.now(), random())
   }
 }
 

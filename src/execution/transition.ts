@@ -1,6 +1,7 @@
 import { distinctBlobs, type Digest } from '../model/artifact.ts'
 import type { Instant } from '../model/duration.ts'
-import type { Evidence } from '../model/evidence.ts'
+import type { Probe } from '../engine/engine.ts'
+import type { Claims, Evidence } from '../model/evidence.ts'
 import type { Job, OpenTask, Order, SettledState, StepFault, Task, TaskError } from '../model/task.ts'
 
 /*
@@ -16,10 +17,13 @@ import type { Job, OpenTask, Order, SettledState, StepFault, Task, TaskError } f
 
 type Ended = Extract<Job, { state: 'ended' }>
 type Open = Extract<Job, { state: 'open' }>
+type Probing = Extract<Job, { state: 'probing' }>
 type Unsubmitted = Extract<Job, { state: 'wanted' | 'intended' }>
 
 /** Backoff between rounds never exceeds this. */
 const LONGEST_BACKOFF_MS = 300_000
+/** Looks at caches that may bring nothing before what was said has to do. */
+const PROBE_FAULTS = 5
 /** How long to leave an engine alone that did not answer a look. */
 const LOOK_AGAIN_MS = 5_000
 
@@ -28,27 +32,40 @@ export type Step =
   | { readonly kind: 'plan' }
   | { readonly kind: 'submit'; readonly job: Unsubmitted }
   | { readonly kind: 'observe'; readonly job: Open }
+  | { readonly kind: 'probe'; readonly job: Probing }
 
-/** The one request that this task needs next, at `now`. */
-export function nextStep(task: OpenTask, now: Instant): Step | undefined {
+/** What this task needs next. */
+export function nextStep(task: OpenTask): Step | undefined {
   if (task.jobs.length === 0) return { kind: 'plan' }
   const unsubmitted = task.jobs.find((job) => job.state === 'wanted' || job.state === 'intended')
   if (unsubmitted !== undefined) return { kind: 'submit', job: unsubmitted }
-  const open = task.jobs.filter((job) => job.state === 'open').sort((a, b) => a.lookAt - b.lookAt)
-  const due = open.find((job) => job.lookAt <= now) ?? open[0]
-  return due && { kind: 'observe', job: due }
+  const looks = task.jobs.flatMap((job) => (job.state === 'open' || job.state === 'probing' ? [job] : []))
+  const [next] = looks.sort((a, b) => a.lookAt - b.lookAt)
+  if (next === undefined) return undefined
+  return next.state === 'open' ? { kind: 'observe', job: next } : { kind: 'probe', job: next }
 }
 
 /** The task now that it is known which jobs it needs. */
 export function planned(task: OpenTask, jobs: readonly Job[], now: Instant): OpenTask {
-  return { ...task, state: 'Submitting', jobs, startedAt: task.startedAt ?? now, nextAt: now }
+  const begun: OpenTask = { ...task, state: 'Submitting', jobs, startedAt: task.startedAt ?? now, nextAt: now }
+  if (task.purpose === 'preheat') return begun
+  // What is kept up is looked at first. Nothing was said of these jobs, as of one whose record is gone.
+  const verdict = { said: 'gone', claims: undefined, message: undefined } as const
+  const looks = jobs.map((job): Job => ({
+    ...identityOf(job),
+    state: 'probing',
+    verdict,
+    notes: undefined,
+    lookAt: now,
+  }))
+  return progressed({ ...begun, jobs: looks }, now)
 }
 
 /** The task with the intent to submit one job: saved before the request leaves, so that a crash is seen as such. */
 export function intended(task: OpenTask, key: string, now: Instant): OpenTask {
   const first = task.state === 'Pending' || !task.jobs.some((job) => job.state !== 'wanted')
   return {
-    ...replaceJob(task, key, ({ key, manifest, cluster, ids }) => ({ key, manifest, cluster, ids, state: 'intended' })),
+    ...replaceJob(task, key, (job) => ({ ...identityOf(job), state: 'intended' })),
     state: 'Submitting',
     attempts: task.attempts + (first ? 1 : 0),
     startedAt: task.startedAt ?? now,
@@ -79,14 +96,11 @@ export function stillOpen(task: OpenTask, key: string, lookAt: Instant, overdueA
 
 /** The task after the engine said how a job ended. */
 export function jobEnded(task: OpenTask, key: string, verdict: Ended['verdict'], now: Instant, random: number): Task {
-  const next = replaceJob(task, key, ({ key, manifest, cluster, ids }) => ({
-    key,
-    manifest,
-    cluster,
-    ids,
-    state: 'ended',
-    verdict,
-  }))
+  const next = replaceJob(task, key, (job) =>
+    isShown(verdict)
+      ? ended(job, verdict)
+      : { ...identityOf(job), state: 'probing', verdict, notes: undefined, lookAt: now },
+  )
   if (next.jobs.every((job) => job.state === 'ended')) return conclude({ ...next, faults: 0 }, now, random)
   return progressed({ ...next, faults: 0 }, now)
 }
@@ -111,11 +125,19 @@ export function submitFault(
   if (fault.fault !== 'unavailable') return refused()
   // The engine asked us to wait: no attempt is spent, but an unknown cluster is answered like that for ever.
   if (fault.retryAfterMs !== undefined && now - begun.startedAt! < task.order.timeoutMs) {
-    return { ...begun, state: 'Submitting', nextAt: now + spread(fault.retryAfterMs, random) }
+    return { ...untaken(begun, key), state: 'Submitting', nextAt: now + spread(fault.retryAfterMs, random) }
   }
   const faults = task.faults + 1
   if (Math.max(faults, task.attempts) >= task.retry.attempts) return refused()
   return { ...begun, state: 'Pending', faults, nextAt: now + spread(backoffMs(task.retry.backoffMs, faults), random) }
+}
+
+/** The task as if it had not been tried: the engine said that it took nothing, so there is nothing to be found there. */
+function untaken(task: OpenTask, key: string | undefined): OpenTask {
+  const tried = task.jobs.find((job) => job.key === key && job.state === 'intended')
+  if (tried === undefined) return task
+  const next = replaceJob(task, tried.key, wantedAgain)
+  return { ...next, attempts: next.jobs.every((job) => job.state === 'wanted') ? next.attempts - 1 : next.attempts }
 }
 
 /** The task after a look that brought nothing: the job may be fine, so it is looked at again until it is overdue. */
@@ -133,17 +155,67 @@ export function observeFault(
   return { ...stillOpen({ ...task, error }, key, later, overdueAt, now), faults }
 }
 
+/** The task after a look at the engine's caches. */
+export function probed(task: OpenTask, key: string, probe: Probe, now: Instant, random: number): Task {
+  const next = replaceJob(task, key, (job) => {
+    if (job.state !== 'probing') return job
+    if (probe.kind === 'open') return { ...job, notes: probe.notes, lookAt: probe.lookAt }
+    // An engine that cannot be looked at is given again what it may have lost.
+    if (probe.claims === undefined && task.purpose === 'heal' && task.attempts === 0) return wantedAgain(job)
+    return ended(job, withClaims(job, probe.claims, task.order))
+  })
+  if (next.jobs.every((job) => job.state === 'ended')) return conclude({ ...next, faults: 0 }, now, random)
+  return progressed({ ...next, faults: 0 }, now)
+}
+
+/** The task after the engine's caches could not be looked at: again a few times, then what was said has to do. */
+export function probeFault(task: OpenTask, key: string, fault: StepFault, now: Instant, random: number): Task {
+  const faults = task.faults + 1
+  if (fault.fault !== 'unavailable' || faults >= PROBE_FAULTS)
+    return probed(task, key, { kind: 'ended', claims: undefined }, now, random)
+  const later = now + (fault.retryAfterMs ?? spread(backoffMs(LOOK_AGAIN_MS, faults), random))
+  return {
+    ...progressed(
+      replaceJob(task, key, (job) => ({ ...(job as Probing), lookAt: later })),
+      now,
+    ),
+    faults,
+  }
+}
+
+/** What was said, with what was seen: what is all there succeeded, whatever became of the record of it. */
+function withClaims(job: Probing, claims: Claims | undefined, order: Order): Ended['verdict'] {
+  if (claims === undefined) return job.verdict
+  const seen = { ...job.verdict, claims }
+  return isComplete({ ...identityOf(job), state: 'ended', verdict: seen }, order) || seen.said === 'gone'
+    ? { ...seen, said: 'success' }
+    : seen
+}
+
+/** Is there anything to weigh, or nothing that a look could add? */
+function isShown({ said, claims }: Ended['verdict']): boolean {
+  return claims !== undefined || said === 'failure' || said === 'refused'
+}
+
+function ended(job: Job, verdict: Ended['verdict']): Ended {
+  return { ...identityOf(job), state: 'ended', verdict }
+}
+
+function identityOf({ key, manifest, cluster, ids }: Job): Pick<Job, 'key' | 'manifest' | 'cluster' | 'ids'> {
+  return { key, manifest, cluster, ids }
+}
+
 /** Every job has ended: settle, or go round again with the jobs that fell short. */
 function conclude(task: OpenTask, now: Instant, random: number): Task {
   const jobs = task.jobs as readonly Ended[]
-  const again = new Set(jobs.filter((job) => mayHelpAgain(job, task.order)).map(({ key }) => key))
+  const again = new Set(jobs.filter((job) => mayHelpAgain(job, task)).map(({ key }) => key))
   if (again.size > 0 && task.attempts < task.retry.attempts) {
     return {
       ...task,
       state: 'Pending',
       jobs: jobs.map((job) => (again.has(job.key) ? wantedAgain(job) : job)),
       error: shortfall(task, jobs),
-      nextAt: now + spread(backoffMs(task.retry.backoffMs, task.attempts), random),
+      nextAt: task.attempts === 0 ? now : now + spread(backoffMs(task.retry.backoffMs, task.attempts), random),
     }
   }
   const { evidence, missing } = weigh(jobs, task.order, now)
@@ -158,13 +230,14 @@ function conclude(task: OpenTask, now: Instant, random: number): Task {
 }
 
 /** A failed job, and one whose blobs are known to be absent; not one that could not be looked at. */
-function mayHelpAgain(job: Ended, order: Order): boolean {
+function mayHelpAgain(job: Ended, { order, purpose }: OpenTask): boolean {
   const { said, claims } = job.verdict
-  return said === 'failure' || (said === 'success' && claims !== undefined && !isComplete(job, order))
+  if (purpose === 'look') return false
+  return said === 'failure' || (said !== 'refused' && claims !== undefined && !isComplete(job, order))
 }
 
-function wantedAgain({ key, manifest, cluster, ids }: Ended): Job {
-  return { key, manifest, cluster, ids, state: 'wanted' }
+function wantedAgain(job: Job): Job {
+  return { ...identityOf(job), state: 'wanted' }
 }
 
 /**
@@ -226,9 +299,30 @@ function shortfall(task: OpenTask, jobs: readonly Ended[]): TaskError {
   if (first('gone') !== undefined) {
     return { code: 'PH5004', message: 'the engine has no record of the job any more; nothing could be looked at' }
   }
-  return jobs.some((job) => job.verdict.claims !== undefined && !isComplete(job, task.order))
-    ? { code: 'PH5003', message: 'the engine said success and did not list every blob as cached' }
-    : { code: 'PH5004', message: 'the engine said success and not which blobs it cached' }
+  if (task.purpose === 'look' && jobs.some((job) => job.verdict.claims !== undefined)) {
+    return { code: 'PH5010', message: 'it was warm, and the engine does not hold every blob any more' }
+  }
+  const where = jobs.flatMap((job) => shortOf(job, task.order))
+  return where.length > 0
+    ? { code: 'PH5003', message: `the engine said success and did not list every blob as cached: ${where.join(', ')}` }
+    : { code: 'PH5004', message: wordsOf(jobs) ?? 'the engine said success and not which blobs it cached' }
+}
+
+/** Why an engine that said success showed nothing, where its driver knows. */
+function wordsOf(jobs: readonly Ended[]): string | undefined {
+  return jobs.find(({ verdict }) => verdict.claims === undefined && verdict.message !== undefined)?.verdict.message
+}
+
+/** Where blobs are missing: `2 of 7 in eu-1`. */
+function shortOf(job: Ended, order: Order): string[] {
+  const { claims } = job.verdict
+  if (claims === undefined) return []
+  const cached = new Set(claims.cached)
+  const blobs = blobsOf(job, order)
+  const missing = blobs.filter((digest) => !cached.has(digest)).length
+  return missing === 0
+    ? []
+    : [`${missing} of ${blobs.length}${job.cluster === undefined ? '' : ` in ${job.cluster.name}`}`]
 }
 
 function isComplete(job: Ended, order: Order): boolean {
@@ -244,7 +338,7 @@ function blobsOf(job: Job, order: Order): Digest[] {
 function progressed(task: OpenTask, now: Instant): OpenTask {
   if (task.jobs.some((job) => job.state === 'wanted' || job.state === 'intended'))
     return { ...task, state: 'Submitting', nextAt: now }
-  const looks = task.jobs.flatMap((job) => (job.state === 'open' ? [job.lookAt] : []))
+  const looks = task.jobs.flatMap((job) => (job.state === 'open' || job.state === 'probing' ? [job.lookAt] : []))
   return { ...task, state: 'Running', nextAt: Math.min(...looks) }
 }
 

@@ -310,7 +310,9 @@ export async function writeTree(
   const call = (name: string, args: readonly string[]) => ({ ...mirrorCall(name, gitDir, [name, ...args]), env })
   if (base !== undefined) await succeed(call('read-tree', [objectId(base)]), signal)
   const lines = [...blobs].map(([path, id]) => `100644 ${objectId(id)}\t${path}\n`)
-  await succeed({ ...call('update-index', ['--add', '--replace', '--index-info']), input: lines.join('') }, signal)
+  // Git would wait for the end of an input that never begins.
+  if (lines.length > 0)
+    await succeed({ ...call('update-index', ['--add', '--replace', '--index-info']), input: lines.join('') }, signal)
   // Without --missing-ok a filtered mirror fetches every file of the branch only to see that it exists.
   return objectId((await succeed(call('write-tree', ['--missing-ok']), signal)).toString('utf8').trim())
 }
@@ -381,6 +383,35 @@ export async function push(
   if (ending.exitCode === 0) return 'pushed'
   if (hasLostRace(ending)) return 'moved'
   throw failureOf(ending)
+}
+
+/**
+ * Goes as far towards a push as a remote lets one that changes nothing: it connects and is let in to write. What the
+ * remote has against the commits themselves shows only at a real one.
+ * @throws {SourceError} as {@link push}
+ */
+export async function tryPush(gitDir: string, remote: Remote, revision: string, signal: AbortSignal): Promise<void> {
+  const ending = await run(
+    {
+      purpose: 'push',
+      what: `git push --dry-run to ${remote.branch}`,
+      args: [
+        'push',
+        '--dry-run',
+        '--porcelain',
+        '--no-recurse-submodules',
+        '--end-of-options',
+        remote.url.href,
+        `${objectId(revision)}:refs/heads/${remote.branch}`,
+      ],
+      gitDir,
+      remote,
+      deadlineMs: remote.deadlines.askMs,
+      maxBytes: MAX_TALK_BYTES,
+    },
+    signal,
+  )
+  if (ending.exitCode !== 0 && !hasLostRace(ending)) throw failureOf(ending)
 }
 
 /** Packs what has piled up and drops what nothing has referred to for an hour; does nothing until it is worth it. */

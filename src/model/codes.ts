@@ -89,6 +89,11 @@ export const codes = {
   },
   PH5009: { title: 'unknown cluster', remedy: 'Name a cluster that the manager lists.' },
 
+  PH5010: {
+    title: 'not warm any more',
+    remedy: 'The engine evicted it; drift.mode: heal preheats it again, keepWarm does so before.',
+  },
+
   PH6001: { title: 'registry unreachable', remedy: 'Check the Registry’s endpoint; preheatd goes on trying.' },
   PH6002: {
     title: 'registry credential refused',

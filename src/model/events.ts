@@ -35,6 +35,8 @@ export type Event =
   | { readonly name: 'task.changed'; readonly task: Task }
   | { readonly name: 'reports.pushed'; readonly revision: string; readonly reports: number }
   | { readonly name: 'reports.failed'; readonly code: Code; readonly message: string; readonly waiting: number }
+  /** A provider stopped answering, and its tasks wait until then; undefined: it answers again. */
+  | { readonly name: 'provider.circuit'; readonly provider: string; readonly openUntil: number | undefined }
   | { readonly name: 'loop.failed'; readonly loop: string; readonly error: unknown }
 
 /** What is the matter with the source of the configuration. */

@@ -1,10 +1,15 @@
 import type { Digest } from './artifact.ts'
 import type { Instant } from './duration.ts'
 
+/**
+ * How one looks. `success_tasks`: Dragonfly's own list of what it fetched. `get_task`: each host was asked for the blob.
+ * `presence`: each owner was asked for it. `read_through`: it was read through the cache and has the right digest.
+ */
+type EvidenceKind = 'success_tasks' | 'get_task' | 'presence' | 'read_through'
+
 /** How it is known that blobs are cached. */
 export interface Evidence {
-  /** `success_tasks`: Dragonfly's own list of what it fetched. */
-  readonly kind: 'success_tasks'
+  readonly kind: EvidenceKind
   readonly source: 'claimed-by-engine' | 'observed'
   readonly observedAt: Instant
   /** Blobs shown to be cached, counted once a cluster. */

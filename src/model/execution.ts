@@ -5,9 +5,13 @@ import type { Registry } from './registry.ts'
 import type { Code } from './codes.ts'
 import type { Scope } from './provider.ts'
 
+/** What is done for images that are warm already. `drift`: they are looked at; `keep_warm`: they are preheated again. */
+export type Upkeep = 'keep_warm' | 'drift'
+
 /** What made an execution begin. Part of its identity. */
 export type Cause =
   | { readonly type: 'scheduled'; readonly slot: Instant }
+  | { readonly type: 'scheduled'; readonly upkeep: Upkeep; readonly at: Instant }
   | {
       readonly type: 'manual'
       readonly run: { readonly name: string; readonly digest: string; readonly reason: string }

@@ -52,6 +52,10 @@ export interface PreheatPolicy {
   /** Empty: the provider's. */
   readonly platforms: readonly Platform[]
   readonly refresh: Refresh
+  /** What was preheated is preheated again before it is this old; undefined: it is not. */
+  readonly keepWarmMs: number | undefined
+  /** What was warm and is not any more: nobody looks, it is said, or it is preheated again. */
+  readonly drift: { readonly mode: 'off' | 'warn' | 'heal'; readonly intervalMs: number }
   /** Over a limit nothing is submitted and the result is `Blocked`. */
   readonly limits: { readonly maxArtifacts: number; readonly maxBytes: number | undefined }
   readonly retry: { readonly attempts: number; readonly backoffMs: number }

@@ -44,14 +44,24 @@ export interface Verdict {
  * The engine's own record of (a part of) a task.
  *
  *     wanted ──intent is saved──▶ intended ──POST──▶ open ──looks──▶ ended
+ *                                                      └─said, not shown─▶ probing ─▶ ended
  *
- * A job found `intended` at a claim was cut off between the save and the answer; it is submitted again.
+ * A job found `intended` at a claim was cut off between the save and the answer: the engine is asked for it first. A job
+ * whose end shows nothing is probed: its blobs are looked for on the engine.
  */
 export type Job = JobIdentity &
   (
     | { readonly state: 'wanted' }
     | { readonly state: 'intended' }
     | { readonly state: 'open'; readonly id: string; readonly submittedAt: Instant; readonly lookAt: Instant }
+    | {
+        readonly state: 'probing'
+        /** What the engine said of the job; without claims, or nobody would probe. */
+        readonly verdict: Verdict
+        /** The driver's own, from its last answer. */
+        readonly notes: string | undefined
+        readonly lookAt: Instant
+      }
     | { readonly state: 'ended'; readonly verdict: Verdict }
   )
 
@@ -68,6 +78,8 @@ interface TaskIdentity {
   /** Under which warmth is remembered. */
   readonly ledgerKey: string
   readonly retry: { readonly attempts: number; readonly backoffMs: number }
+  /** `look`: the engine's caches are only looked at. `heal`: they are, and what is missing is submitted. */
+  readonly purpose: 'preheat' | 'look' | 'heal'
 }
 
 /** Why a task is where it is, for a person and a search. */

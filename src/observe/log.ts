@@ -73,6 +73,8 @@ function levelOf(event: Event): string {
     case 'reports.failed':
     case 'slot.missed':
       return 'warn'
+    case 'provider.circuit':
+      return event.openUntil === undefined ? 'info' : 'warn'
     case 'execution.ended':
       return event.execution.result === 'Success' || event.execution.result === 'Skipped' ? 'info' : 'warn'
     case 'task.changed':
@@ -125,6 +127,7 @@ function fieldsOf(event: Event): object {
       }
     case 'config.problem':
     case 'plan.applied':
+    case 'provider.circuit':
     case 'reports.failed':
     case 'reports.pushed':
     case 'run.waiting':

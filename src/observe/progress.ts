@@ -51,6 +51,12 @@ function lineOf(event: Event, paint: Paint): string | undefined {
       return `${paint.good('✔')} ${event.reports === 0 ? 'status' : plural(event.reports, 'report')} pushed as ${short(event.revision)}`
     case 'reports.failed':
       return paint.bad(`✗ ${plural(event.waiting, 'report')} waiting ${event.code}: ${event.message}`)
+    case 'provider.circuit':
+      return event.openUntil === undefined
+        ? `${paint.good('✔')} provider ${event.provider} answers again`
+        : paint.bad(
+            `✗ provider ${event.provider} does not answer; its tasks wait until ${new Date(event.openUntil).toISOString()}`,
+          )
     case 'loop.failed':
       return paint.bad(`✗ ${event.loop}: ${event.error instanceof Error ? event.error.message : String(event.error)}`)
     default:

@@ -1,7 +1,7 @@
 import type { Auth } from '../model/auth.ts'
 import { formatDuration, formatInstant } from '../model/duration.ts'
 import type { PreheatPolicy, Trigger } from '../model/policy.ts'
-import type { DragonflySettings, Provider } from '../model/provider.ts'
+import type { DragonflyOptions, DragonflySettings, Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import type { Resource } from '../model/resource.ts'
 import type { PreheatRun } from '../model/run.ts'
@@ -86,9 +86,18 @@ function providerSpec(one: Provider): Fields {
       scope: one.dragonfly.scope,
       timeout: formatDuration(one.dragonfly.timeoutMs),
       pollSchedule: one.dragonfly.pollScheduleMs.map(formatDuration),
+      peers: { ...one.dragonfly.peers },
+      require: { peers: `${Math.round(one.dragonfly.requiredShare * 100)}%` },
+      taskId: one.dragonfly.taskId,
+      options: optionsOf(one.dragonfly.options),
     },
+    kraken: one.kraken && { ...one.kraken },
     allowPlainHTTP: one.allowPlainHttp,
   }
+}
+
+function optionsOf({ pieceLengthBytes, ...options }: DragonflyOptions): Fields {
+  return { ...options, pieceLength: pieceLengthBytes && sizeText(pieceLengthBytes) }
 }
 
 function policySpec(one: PreheatPolicy): Fields {
@@ -112,7 +121,9 @@ function policySpec(one: PreheatPolicy): Fields {
     },
     trigger: triggerOf(one.trigger),
     platforms: one.platforms,
-    refresh: { mode: one.refresh },
+    refresh: { mode: one.refresh, keepWarm: one.keepWarmMs === undefined ? undefined : formatDuration(one.keepWarmMs) },
+    drift:
+      one.drift.mode === 'off' ? undefined : { mode: one.drift.mode, interval: formatDuration(one.drift.intervalMs) },
     limits: { ...one.limits, maxBytes: one.limits.maxBytes && sizeText(one.limits.maxBytes) },
     retry: { attempts: one.retry.attempts, backoff: formatDuration(one.retry.backoffMs) },
     timeout: one.timeoutMs === undefined ? undefined : formatDuration(one.timeoutMs),

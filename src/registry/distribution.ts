@@ -1,10 +1,12 @@
+import { parseChallenges, type TokenService } from '../challenge.ts'
 import { authHeader } from '../model/auth.ts'
 import { EdgeError, excerpt } from '../model/errors.ts'
+import { MANIFEST_TYPES } from '../model/media-types.ts'
 import type { Secret, ReadSecret, SecretHeader } from '../model/secret.ts'
-import { digestOf, MANIFEST_TYPES, parseManifest, type ImageIndex, type ImageManifest } from './manifest.ts'
+import { digestOf, parseManifest, type ImageIndex, type ImageManifest } from './manifest.ts'
 import { inParallel, type RegistryHttp, type RegistryRequest } from './http.ts'
-import { parseChallenges, Tokens, type TokenService } from './token.ts'
-import type { Content, Digest, PlatformManifest } from '../model/artifact.ts'
+import { Tokens } from './token.ts'
+import { parseDigest, type Content, type Digest, type PlatformManifest } from '../model/artifact.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import type { HttpAnswer } from '../http.ts'
@@ -61,6 +63,39 @@ export class Distribution {
     return this.#sendAs(asked, request, scope, signal)
   }
 
+  /** Proves that `/v2/` takes the credential. @throws {EdgeError} */
+  async identify(signal: AbortSignal): Promise<string> {
+    const answer = await this.send({ method: 'GET', url: '/v2/', kind: 'detail' }, '', signal)
+    if (answer.status !== 200) throw this.#http.refusal(answer, 'use the distribution API at /v2/', PULL)
+    return 'OCI distribution API'
+  }
+
+  /** Proves that the credential may read a repository: the same scope as a pull of it. @throws {EdgeError} */
+  async proveRead(repository: string, signal: AbortSignal): Promise<void> {
+    const url = `/v2/${checkedRepository(repository, this.#http.who)}/tags/list?n=1`
+    const answer = await this.send({ method: 'GET', url, kind: 'page' }, pullScope(repository), signal)
+    if (answer.status !== 200) throw this.#http.refusal(answer, `list the tags of ${repository}`, PULL)
+  }
+
+  /** What a tag points at now; undefined when there is no such tag. @throws {EdgeError} */
+  async resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
+    const { who } = this.#http
+    const url = `/v2/${checkedRepository(repository, who)}/manifests/${checkedTag(tag, who)}`
+    const what = `look at ${repository}:${tag}`
+    const ask = (method: 'GET' | 'HEAD') =>
+      this.send({ method, url, kind: 'manifest', headers: { accept: MANIFEST_TYPES } }, pullScope(repository), signal)
+    // HEAD first: it does not count as a pull where pulls are counted (contracts/kraken-and-registries.md §5.4).
+    const head = await ask('HEAD')
+    if (head.status === 404) return undefined
+    if (head.status !== 200 && head.status !== 405) throw this.#http.refusal(head, what, PULL)
+    const said = head.headers['docker-content-digest']
+    if (head.status === 200 && said !== undefined) return this.#parseDigest(said, what)
+    const whole = await ask('GET')
+    if (whole.status === 404) return undefined
+    if (whole.status !== 200) throw this.#http.refusal(whole, what, PULL)
+    return digestOf(whole.bytes)
+  }
+
   /** What stands behind a digest, verified. @throws {EdgeError} */
   async content(repository: string, digest: Digest, signal: AbortSignal): Promise<Content> {
     const kept = this.#contents.get(digest)
@@ -99,6 +134,15 @@ export class Distribution {
       }
       default:
         return engineAuth satisfies never
+    }
+  }
+
+  #parseDigest(text: string, what: string): Digest {
+    try {
+      return parseDigest(text)
+    } catch {
+      const why = `${this.#http.who} names no sha256 digest: cannot ${what}: ${excerpt(text, 100)}`
+      throw new EdgeError('unintelligible', 'PH6005', why)
     }
   }
 

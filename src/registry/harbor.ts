@@ -1,5 +1,5 @@
 import { authHeader } from '../model/auth.ts'
-import { EdgeError } from '../model/errors.ts'
+import { EdgeError, excerpt } from '../model/errors.ts'
 import { parseDigest, type ArtifactType, type Candidate, type Content, type Digest } from '../model/artifact.ts'
 import { checkedRepository, checkedTag, Distribution } from './distribution.ts'
 import { field, inParallel, parseJson, RegistryHttp } from './http.ts'
@@ -48,6 +48,38 @@ export class HarborSource implements ArtifactSource {
     const project = this.#named(query.project)
     const artifacts = (await this.#ofProject(project, signal)) ?? (await this.#byRepository(project, signal))
     return artifacts.filter(({ tags }) => tags.length > 0)
+  }
+
+  /** Harbor tells its version to whom it knows, and to nobody else (contracts/harbor.md §4.4). */
+  async identify(signal: AbortSignal): Promise<string> {
+    const answer = await this.#get('/systeminfo', 'detail', signal)
+    const info = this.#http.json(answer, 'read the system info', 'a valid account')
+    const version = field(info, 'harbor_version')
+    if (typeof version === 'string') return `Harbor ${excerpt(version, 60)}`
+    const { auth } = this.#registry
+    if (field(info, 'auth_mode') === undefined) throw this.#puzzling('answers /systeminfo without auth_mode')
+    if (auth.type === 'none') return 'Harbor, asked without a credential'
+    const why = `treats us as anonymous: it does not take the credential (check the secret ${auth.secret}: wrong, expired or disabled?)`
+    throw new EdgeError('rejected', 'PH6002', `${this.#http.who} ${why}`)
+  }
+
+  /** Asks what a listing asks, for one entry. */
+  async sample(project: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    const name = this.#named(project)
+    const below = `/projects/${encodeURIComponent(name)}`
+    const listing = this.#artifacts(name, '')
+    const tagged = `with_tag=true&with_label=true&page_size=1&page=1&sort=id&q=${encodeURIComponent('tags=*')}`
+    const artifacts = await this.#get(`${below}/artifacts?${tagged}`, 'page', signal)
+    const found =
+      artifacts.status === 404
+        ? await this.#firstRepository(name, signal)
+        : this.#listed(artifacts, listing.what, listing.needs).map((item) => listing.parse(item).repository)[0]
+    if (found !== undefined) await this.#distribution.proveRead(found, signal)
+    return found
+  }
+
+  resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
+    return this.#distribution.resolve(repository, tag, signal)
   }
 
   async projectRules(project: string | undefined, signal: AbortSignal): Promise<ProjectRules> {
@@ -107,6 +139,21 @@ export class HarborSource implements ArtifactSource {
       }
     })
     return lists.flat()
+  }
+
+  /** Of a Harbor before 2.12, which does not list a project's artifacts. */
+  async #firstRepository(project: string, signal: AbortSignal): Promise<string | undefined> {
+    const path = `/projects/${encodeURIComponent(project)}/repositories?page_size=1&page=1&sort=id`
+    const answer = await this.#get(path, 'page', signal)
+    const what = `list the repositories of project ${project}`
+    const [first] = this.#listed(answer, what, 'repository:list on the project')
+    return first === undefined ? undefined : `${project}/${this.#nameOf(field(first, 'name'), project)}`
+  }
+
+  #listed(answer: HttpAnswer, what: string, needs: string): unknown[] {
+    const items = this.#http.json(answer, what, needs)
+    if (!Array.isArray(items)) throw this.#puzzling(`answers with something that is no list: cannot ${what}`)
+    return items as unknown[]
   }
 
   #artifacts(project: string, path: string): Listing<Candidate> {

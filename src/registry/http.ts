@@ -1,5 +1,5 @@
 import pLimit, { type LimitFunction } from 'p-limit'
-import { HttpOrigin, retryAfterMs, type HttpAnswer, type TlsMaterial } from '../http.ts'
+import { HttpOrigin, isRedirect, redirectTarget, retryAfterMs, type HttpAnswer, type TlsMaterial } from '../http.ts'
 import { RateLimit } from '../rate-limit.ts'
 import { EdgeError, excerpt } from '../model/errors.ts'
 import type { Clock } from '../model/clock.ts'
@@ -28,7 +28,6 @@ const FIRST_BACKOFF_MS = 500
 const LONGEST_BACKOFF_MS = 30_000
 /** One more than a gateway's hiccups: Harbor reduces a lost database connection to 500 (contracts/harbor.md §4.1). */
 const PASSING = new Set([500, 502, 503, 504])
-const REDIRECTS = new Set([301, 302, 303, 307, 308])
 
 export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
@@ -106,7 +105,7 @@ export class RegistryHttp implements AsyncDisposable {
       const wait = retryAfterMs(answer.headers, this.#clock.now())
       return new EdgeError('unavailable', 'PH6001', `${this.who} cannot ${what} now ${tail}`, { retryAfterMs: wait })
     }
-    if (REDIRECTS.has(status)) {
+    if (isRedirect(status)) {
       const host = excerpt(URL.parse(answer.headers['location'] ?? '', this.endpoint.href)?.host ?? 'nowhere', 100)
       return rejected('PH6005', `redirects to ${host} instead of letting us ${what} (${status}): correct endpoint`)
     }
@@ -168,7 +167,7 @@ export class RegistryHttp implements AsyncDisposable {
         signal,
       )
       const location = answer.headers['location']
-      if (request.kind !== 'manifest' || !REDIRECTS.has(answer.status) || location === undefined)
+      if (request.kind !== 'manifest' || !isRedirect(answer.status) || location === undefined)
         return withoutEcho(answer, secretHeader)
       if (hops === MAX_REDIRECTS) throw this.#lost('redirects more than five times')
       const next = redirectTarget(url, location)
@@ -181,19 +180,6 @@ export class RegistryHttp implements AsyncDisposable {
   #lost(how: string): EdgeError {
     return new EdgeError('rejected', 'PH6005', `${this.who} ${how}`)
   }
-}
-
-/**
- * Where a redirect leads, without the credentials that it may carry; undefined when it is not followed: to anything but
- * a web address, and from https to http.
- */
-export function redirectTarget(from: URL, location: string): URL | undefined {
-  const to = URL.parse(location, from.href)
-  if (to === null || !/^https?:$/.test(to.protocol)) return undefined
-  if (from.protocol === 'https:' && to.protocol === 'http:') return undefined
-  to.username = ''
-  to.password = ''
-  return to
 }
 
 /**

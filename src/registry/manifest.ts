@@ -1,15 +1,8 @@
 import { createHash } from 'node:crypto'
 import { EdgeError } from '../model/errors.ts'
 import { parseDigest, type ArtifactType, type Blob, type Digest, type Platform } from '../model/artifact.ts'
+import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../model/media-types.ts'
 import { field, parseJson } from './http.ts'
-
-const OCI_INDEX = 'application/vnd.oci.image.index.v1+json'
-const OCI_MANIFEST = 'application/vnd.oci.image.manifest.v1+json'
-const DOCKER_LIST = 'application/vnd.docker.distribution.manifest.list.v2+json'
-const DOCKER_MANIFEST = 'application/vnd.docker.distribution.manifest.v2+json'
-
-/** Without all four, Distribution hides OCI manifests or converts to schema 1 (contracts/kraken-and-registries.md §5.2). */
-export const MANIFEST_TYPES = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].join(', ')
 
 const IMAGE_CONFIGS = new Set([
   'application/vnd.oci.image.config.v1+json',

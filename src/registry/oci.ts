@@ -1,8 +1,7 @@
 import { EdgeError, excerpt } from '../model/errors.ts'
-import { parseDigest, type Candidate, type Content, type Digest } from '../model/artifact.ts'
+import type { Candidate, Content, Digest } from '../model/artifact.ts'
 import { checkedRepository, checkedTag, Distribution, PULL, pullScope } from './distribution.ts'
 import { field, inParallel, parseJson, RegistryHttp } from './http.ts'
-import { digestOf, MANIFEST_TYPES } from './manifest.ts'
 import type { ArtifactSource, ListQuery, ProjectRules } from './registry.ts'
 import type { Clock } from '../model/clock.ts'
 import type { HttpAnswer, TlsMaterial } from '../http.ts'
@@ -40,8 +39,8 @@ export class OciSource implements ArtifactSource {
   }
 
   async list(query: ListQuery, signal: AbortSignal): Promise<Candidate[]> {
-    const prefix = query.project === undefined ? '' : `${query.project}/`
-    const repositories = (await this.#repositories(signal)).filter((one) => one.startsWith(prefix) && one !== prefix)
+    const prefix = prefixOf(query.project)
+    const repositories = within(query.project, await this.#repositories(signal))
     const width = this.#registry.limits.listConcurrency
     const lists = await inParallel(repositories, width, async (repository) => {
       const name = repository.slice(prefix.length)
@@ -49,6 +48,20 @@ export class OciSource implements ArtifactSource {
       return inParallel(tags, width, (tag) => this.#candidate({ repository, name, tag }, query, signal))
     })
     return lists.flat().filter((candidate) => candidate !== undefined)
+  }
+
+  identify(signal: AbortSignal): Promise<string> {
+    return this.#distribution.identify(signal)
+  }
+
+  async sample(project: string | undefined, signal: AbortSignal): Promise<string | undefined> {
+    const [repository] = within(project, await this.#repositories(signal))
+    if (repository !== undefined) await this.#distribution.proveRead(repository, signal)
+    return repository
+  }
+
+  resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
+    return this.#distribution.resolve(repository, tag, signal)
   }
 
   projectRules(): Promise<ProjectRules> {
@@ -74,7 +87,7 @@ export class OciSource implements ArtifactSource {
   ): Promise<Candidate | undefined> {
     const unresolved = { repository, name, digest: undefined, tags: [tag], labels: undefined, type: undefined }
     if (!query.wants(name, tag)) return unresolved
-    const digest = await this.#resolve(repository, tag, signal)
+    const digest = await this.#distribution.resolve(repository, tag, signal)
     return digest && { ...unresolved, digest }
   }
 
@@ -119,36 +132,6 @@ export class OciSource implements ArtifactSource {
     }
   }
 
-  /** What a tag points at now; undefined when it was deleted since it was listed. */
-  async #resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
-    const url = `/v2/${repository}/manifests/${tag}`
-    const what = `look at ${repository}:${tag}`
-    // HEAD first: it does not count as a pull where pulls are counted (contracts/kraken-and-registries.md §5.4).
-    const head = await this.#manifest('HEAD', url, repository, signal)
-    if (head.status === 404) return undefined
-    if (head.status !== 200 && head.status !== 405) throw this.#http.refusal(head, what, PULL)
-    const said = head.headers['docker-content-digest']
-    if (head.status === 200 && said !== undefined) return this.#parseDigest(said, what)
-    const whole = await this.#manifest('GET', url, repository, signal)
-    if (whole.status === 404) return undefined
-    if (whole.status !== 200) throw this.#http.refusal(whole, what, PULL)
-    return digestOf(whole.bytes)
-  }
-
-  #manifest(method: 'GET' | 'HEAD', url: string, repository: string, signal: AbortSignal): Promise<HttpAnswer> {
-    const request = { method, url, kind: 'manifest', headers: { accept: MANIFEST_TYPES } } as const
-    return this.#distribution.send(request, pullScope(repository), signal)
-  }
-
-  #parseDigest(text: string, what: string): Digest {
-    try {
-      return parseDigest(text)
-    } catch {
-      const why = `${this.#http.who} names no sha256 digest: cannot ${what}: ${excerpt(text, 100)}`
-      throw new EdgeError('unintelligible', 'PH6005', why)
-    }
-  }
-
   /** All entries, page after page. @throws {EdgeError} PH6004 when it is not whole */
   async #walk(listing: Listing, signal: AbortSignal): Promise<unknown[]> {
     const entries: unknown[] = []
@@ -185,6 +168,15 @@ export class OciSource implements ArtifactSource {
   #torn({ what }: Listing, how: string): EdgeError {
     return new EdgeError('rejected', 'PH6004', `${this.#http.who} ${how}: cannot ${what}`)
   }
+}
+
+function prefixOf(project: string | undefined): string {
+  return project === undefined ? '' : `${project}/`
+}
+
+function within(project: string | undefined, repositories: readonly string[]): string[] {
+  const prefix = prefixOf(project)
+  return repositories.filter((one) => one.startsWith(prefix) && one !== prefix)
 }
 
 /** The target of `rel="next"`, also of one without angle brackets or without `rel`; undefined for none. */

@@ -32,6 +32,15 @@ export interface ArtifactSource extends AsyncDisposable {
    */
   list(query: ListQuery, signal: AbortSignal): Promise<Candidate[]>
 
+  /** Proves that it answers and takes the credential. @returns what it is, for a person: `Harbor v2.12.2-0a1b2c3d` */
+  identify(signal: AbortSignal): Promise<string>
+
+  /** Some repository of the project, of which the credential may read the tags; undefined: there is none yet. */
+  sample(project: string | undefined, signal: AbortSignal): Promise<string | undefined>
+
+  /** What a tag points at now; undefined when there is no such tag. */
+  resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined>
+
   /** @throws {EdgeError} PH6003 when there is no such project. */
   projectRules(project: string | undefined, signal: AbortSignal): Promise<ProjectRules>
 

@@ -51,7 +51,7 @@ export function lineOfExecution(report: UnsentReport): DailyLine {
     registry: policy.registry,
     at: execution.at,
     executionId: execution.id,
-    isSlot: execution.cause.type === 'scheduled',
+    isSlot: 'slot' in execution.cause,
     worth: worthOf(report),
   }
 }

@@ -91,7 +91,8 @@ function projectFolder({ project }: PreheatPolicy): string {
 }
 
 function causeOf(cause: Cause): unknown {
-  if (cause.type === 'scheduled') return { slot: formatInstant(cause.slot) }
+  if ('slot' in cause) return { slot: formatInstant(cause.slot) }
+  if ('upkeep' in cause) return { [cause.upkeep === 'drift' ? 'drift' : 'keepWarm']: formatInstant(cause.at) }
   if ('acceptedAt' in cause) return { acceptedAt: formatInstant(cause.acceptedAt), by: excerpt(cause.by) }
   return { run: { name: cause.run.name, digest: cause.run.digest, reason: excerpt(cause.run.reason) } }
 }

@@ -28,7 +28,16 @@ const PRUNED_AT_ONCE = 500
 /** Rows or keys in one statement: SQLite takes 32,766 parameters and PostgreSQL 65,535, a row has at most 8. */
 const CHUNK = 500
 
-const OPEN_STATES = { pending: ['Pending'], open: ['Submitting', 'Running'] } as const
+type WorkKind = Parameters<Store['claim']>[0]['kind']
+
+/** In which state a task is that is due for each kind of work. */
+const STATE_OF = {
+  pending: 'Pending',
+  submitting: 'Submitting',
+  running: 'Running',
+} as const satisfies Record<WorkKind, Task['state']>
+
+const WORK_STATES = Object.entries(STATE_OF) as readonly [WorkKind, string][]
 
 const TASK_STATES: ReadonlySet<string> = new Set<Task['state']>([
   'Pending',
@@ -188,19 +197,23 @@ export class KyselyStore implements Store {
     const work = new Map<string, DueWork>()
     for (const { registry, provider, state, count } of rows) {
       const key = JSON.stringify([registry, provider])
-      const { pending, open } = work.get(key) ?? { pending: 0, open: 0 }
-      work.set(
-        key,
-        state === 'Pending'
-          ? { provider, registry, pending: pending + Number(count), open }
-          : { provider, registry, pending, open: open + Number(count) },
-      )
+      const known = work.get(key) ?? { provider, registry, pending: 0, submitting: 0, running: 0 }
+      const kind = WORK_STATES.find(([, of]) => of === state)?.[0]
+      if (kind === undefined) throw new Error(`a task is due in the unknown state ${state}`)
+      work.set(key, { ...known, [kind]: Number(count) })
     }
     return [...work.values()]
   }
 
   async nextDueAt(): Promise<Instant | undefined> {
-    // Apart, because each is the first entry of an index, or few.
+    // Apart, because each is the first entry of an index, or few. Leases first: a task that is released in between is
+    // then seen twice, and not at all the other way round, when its loop would take it for the last.
+    const leased = await this.#db
+      .selectFrom('tasks')
+      .select(sql<number | null>`min(case when lease_until > next_at then lease_until else next_at end)`.as('at'))
+      .where('lease_until', '>', 0)
+      .where('next_at', 'is not', null)
+      .executeTakeFirst()
     const free = await this.#db
       .selectFrom('tasks')
       .select('next_at as at')
@@ -208,12 +221,6 @@ export class KyselyStore implements Store {
       .where('next_at', 'is not', null)
       .orderBy('next_at')
       .limit(1)
-      .executeTakeFirst()
-    const leased = await this.#db
-      .selectFrom('tasks')
-      .select(sql<number | null>`min(case when lease_until > next_at then lease_until else next_at end)`.as('at'))
-      .where('lease_until', '>', 0)
-      .where('next_at', 'is not', null)
       .executeTakeFirst()
     const instants = [free?.at, leased?.at].filter((at) => typeof at === 'number')
     return instants.length === 0 ? undefined : Math.min(...instants)
@@ -224,14 +231,14 @@ export class KyselyStore implements Store {
       .selectFrom('tasks')
       .select((on) => on.fn.countAll().as('count'))
       .where('registry', '=', registry)
-      .where('state', 'in', OPEN_STATES.open)
+      .where('state', 'in', [STATE_OF.submitting, STATE_OF.running])
       .where('next_at', 'is not', null)
       .executeTakeFirstOrThrow()
     return Number(count)
   }
 
   async claim(
-    which: { readonly provider: string; readonly registry: string; readonly kind: 'pending' | 'open' },
+    which: { readonly provider: string; readonly registry: string; readonly kind: WorkKind },
     limit: number,
     now: Instant,
     leaseMs: number,
@@ -245,7 +252,7 @@ export class KyselyStore implements Store {
           .select('id')
           .where('registry', '=', which.registry)
           .where('provider', '=', which.provider)
-          .where('state', 'in', OPEN_STATES[which.kind])
+          .where('state', '=', STATE_OF[which.kind])
           .where('next_at', '<=', now)
           .where('lease_until', '<=', now)
           .orderBy('next_at')
@@ -278,6 +285,8 @@ export class KyselyStore implements Store {
         .executeTakeFirst()
       if (saved.numUpdatedRows > 0n && task.state === 'Succeeded' && task.evidence !== undefined)
         await remember(db, task.ledgerKey, task.evidence)
+      else if (saved.numUpdatedRows > 0n && 'missing' in task && task.missing.length > 0)
+        await db.deleteFrom('ledger').where('key', '=', task.ledgerKey).execute()
     })
   }
 

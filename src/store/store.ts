@@ -49,10 +49,12 @@ export interface UsedRun {
 export interface DueWork {
   readonly provider: string
   readonly registry: string
-  /** Tasks to submit, due now. */
+  /** Tasks to begin, due now. */
   readonly pending: number
+  /** Tasks that are begun and have more to submit, due now. */
+  readonly submitting: number
   /** Tasks to look at, due now. */
-  readonly open: number
+  readonly running: number
 }
 
 export interface LedgerEntry {
@@ -122,11 +124,14 @@ export interface Store extends AsyncDisposable {
   openArtifacts(registry: string): Promise<number>
 
   /**
-   * Takes due tasks for `leaseMs`: nobody else gets them until then. `pending` takes tasks in state `Pending`, `open`
-   * those in `Submitting` or `Running`. Oldest `nextAt` first.
+   * Takes due tasks of one state for `leaseMs`: nobody else gets them until then. Oldest `nextAt` first.
    */
   claim(
-    which: { readonly provider: string; readonly registry: string; readonly kind: 'pending' | 'open' },
+    which: {
+      readonly provider: string
+      readonly registry: string
+      readonly kind: 'pending' | 'submitting' | 'running'
+    },
     limit: number,
     now: Instant,
     leaseMs: number,
@@ -136,8 +141,8 @@ export interface Store extends AsyncDisposable {
   saveStep(task: OpenTask): Promise<void>
 
   /**
-   * Saves where a claimed task got to and gives it back. A settled task that is `Succeeded` enters the ledger in the
-   * same transaction.
+   * Saves where a claimed task got to and gives it back. In the same transaction a settled task that is `Succeeded`
+   * enters the ledger, and one whose blobs are known to be missing leaves it.
    */
   release(task: Task): Promise<void>
 

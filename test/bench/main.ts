@@ -1,13 +1,24 @@
 import { execFile } from 'node:child_process'
-import { appendFile, mkdir } from 'node:fs/promises'
+import { appendFile, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus, loadavg, release } from 'node:os'
 import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
+import { format } from 'prettier'
 import { gitBinary, useOwnGit } from '../support/repository.ts'
+import { benchEngine, Violation } from './engines.ts'
 import type { Spread } from './measure.ts'
 import { benchPolicies, type Measured } from './policies.ts'
+import { resultsDocument, type ResultLine } from './results.ts'
+import { scenariosOf, type Chosen } from './scenarios.ts'
 
-const USAGE = 'usage: npm run bench -- policies [--n 1000] [--out FILE]\n'
+const BENCHES = ['policies', 'engines'] as const
+const SCENARIOS = ['B1', 'B2', 'B3', 'B3p', 'B12'] as const
+const LOST = ['gone', 'stuck'] as const
+const USAGE = `usage: npm run bench -- [policies] [engines] [--n N] [--out FILE]
+  engines: [--scenario ${SCENARIOS.join('|')}]… [--smoke] [--scale S] [--repeats N] [--seed N] [--token-life SECONDS]
+           [--lost gone|stuck] [--results] [--profile DIR]
+`
 
 /** What the numbers were measured on; the load is that of others, before. */
 async function machine() {
@@ -43,18 +54,128 @@ function table(measured: readonly Measured[]): string {
     .join('\n')
 }
 
+/** What was asked for. */
+interface Wanted {
+  readonly benches: ReadonlySet<'policies' | 'engines'>
+  readonly policies: number
+  readonly chosen: Chosen
+  /** JSON lines are appended to it. */
+  readonly out: string | undefined
+  /** Makes RESULTS.md of all lines in `out`, or only of this run's. */
+  readonly writesResults: boolean
+  /** A folder for profiles of preheatd's processor time. */
+  readonly profile: string | undefined
+}
+
 /** @returns undefined for what cannot be understood */
-function readArguments(): { readonly n: number; readonly out: string | undefined } | undefined {
+function readArguments(): Wanted | undefined {
   try {
     const { values, positionals } = parseArgs({
-      options: { n: { type: 'string', default: '1000' }, out: { type: 'string' } },
+      options: {
+        n: { type: 'string' },
+        scenario: { type: 'string', multiple: true, default: [...SCENARIOS] },
+        scale: { type: 'string' },
+        repeats: { type: 'string' },
+        seed: { type: 'string', default: '7' },
+        'token-life': { type: 'string' },
+        lost: { type: 'string', default: 'gone' },
+        smoke: { type: 'boolean', default: false },
+        out: { type: 'string' },
+        results: { type: 'boolean', default: false },
+        profile: { type: 'string' },
+      },
       allowPositionals: true,
     })
-    const n = Number(values.n)
-    return positionals.join() === 'policies' && Number.isSafeInteger(n) && n > 0 ? { n, out: values.out } : undefined
+    const number = (text: string | undefined) => {
+      if (text === undefined) return undefined
+      const value = Number(text)
+      if (!Number.isFinite(value) || value <= 0) throw new Error(`${text} is no number`)
+      return value
+    }
+    const n = number(values.n)
+    if (n !== undefined && (!Number.isSafeInteger(n) || n > 99_999)) return undefined
+    const benches = positionals.length === 0 ? BENCHES : BENCHES.filter((one) => positionals.includes(one))
+    const scenarios = SCENARIOS.filter((one) => values.scenario.includes(one))
+    const lost = LOST.find((one) => one === values.lost)
+    const isUnderstood =
+      benches.length >= positionals.length && scenarios.length === new Set(values.scenario).size && lost !== undefined
+    if (!isUnderstood) return undefined
+    return {
+      benches: new Set(benches),
+      policies: n ?? 1000,
+      chosen: {
+        scenarios,
+        smoke: values.smoke,
+        seed: number(values.seed) ?? 7,
+        lost,
+        n,
+        scale: number(values.scale),
+        repeats: number(values.repeats),
+        tokenLifeS: number(values['token-life']),
+      },
+      out: values.out,
+      writesResults: values.results,
+      profile: values.profile,
+    }
   } catch {
     return undefined
   }
+}
+
+type Facts = Awaited<ReturnType<typeof machine>>
+type Write = (line: object) => Promise<void>
+
+async function runPolicies(n: number, facts: Facts, write: Write): Promise<void> {
+  process.stdout.write(`${n} policies; median (least–most); CPU is that of preheatd without git's\n`)
+  const measured = await benchPolicies(n)
+  process.stdout.write(`${table(measured)}\n`)
+  await write({ scenario: 'policies', at: new Date().toISOString(), n, machine: facts, measured })
+}
+
+/** @returns whether every result is one that the bench accepts */
+async function runEngines(
+  { chosen, profile, out, writesResults }: Wanted,
+  facts: Facts,
+  write: Write,
+): Promise<boolean> {
+  const commit = await revision()
+  const nodeArgs = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
+  const lines: ResultLine[] = []
+  let isGood = true
+  for (const scenario of scenariosOf(chosen)) {
+    try {
+      await benchEngine(scenario, nodeArgs, async (run) => {
+        const line = { ...run, at: new Date().toISOString(), commit, machine: { ...facts } }
+        lines.push(line)
+        await write(line)
+      })
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error
+      isGood = false
+      process.stderr.write(`not accepted: ${error.message}\n`)
+    }
+  }
+  if (writesResults) await writeResults(out === undefined ? lines : await readLines(out))
+  return isGood
+}
+
+async function revision(): Promise<string> {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const asked = promisify(execFile)(await gitBinary(), ['-C', root, 'describe', '--always', '--dirty'])
+  return await asked.then(
+    ({ stdout }) => stdout.trim(),
+    () => 'unknown',
+  )
+}
+
+async function readLines(file: string): Promise<ResultLine[]> {
+  const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '')
+  return lines.map((line) => JSON.parse(line) as ResultLine).filter(({ scenario }) => scenario.startsWith('B'))
+}
+
+async function writeResults(lines: readonly ResultLine[]): Promise<void> {
+  const file = fileURLToPath(new URL('RESULTS.md', import.meta.url))
+  await writeFile(file, await format(resultsDocument(lines), { parser: 'markdown' }))
 }
 
 async function main(): Promise<number> {
@@ -63,23 +184,22 @@ async function main(): Promise<number> {
     process.stderr.write(USAGE)
     return 64
   }
-  const { n, out } = wanted
+  const { benches, policies, out } = wanted
   useOwnGit()
   const facts = await machine()
   process.stdout.write(
-    `${n} policies; ${facts.cores} × ${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, git ${facts.git}; ` +
-      `load before ${facts.load1m?.toFixed(2)}\n` +
-      `median (least–most); CPU is that of preheatd without git's\n`,
+    `${facts.cores} × ${facts.cpu}, Linux ${facts.kernel}, Node ${facts.node}, git ${facts.git}; ` +
+      `load before ${facts.load1m?.toFixed(2)}\n`,
   )
-  const measured = await benchPolicies(n)
-  process.stdout.write(`${table(measured)}\n`)
-  const line = `${JSON.stringify({ scenario: 'policies', at: new Date().toISOString(), n, machine: facts, measured })}\n`
-  process.stdout.write(line)
-  if (out !== undefined) {
-    await mkdir(dirname(out), { recursive: true })
-    await appendFile(out, line)
+  if (out !== undefined) await mkdir(dirname(out), { recursive: true })
+  const write = async (line: object) => {
+    const text = `${JSON.stringify(line)}\n`
+    process.stdout.write(text)
+    if (out !== undefined) await appendFile(out, text)
   }
-  return 0
+  if (benches.has('policies')) await runPolicies(policies, facts, write)
+  const isGood = !benches.has('engines') || (await runEngines(wanted, facts, write))
+  return isGood ? 0 : 1
 }
 
 process.exitCode = await main()

@@ -129,6 +129,8 @@ describe('what a document means', () => {
         trigger: { type: 'manual' },
         platforms: [],
         refresh: 'missing',
+        keepWarmMs: undefined,
+        drift: { mode: 'off', intervalMs: 3_600_000 },
         limits: { maxArtifacts: 1000, maxBytes: undefined },
         retry: { attempts: 3, backoffMs: 5000 },
         timeoutMs: undefined,
@@ -158,7 +160,12 @@ describe('what a document means', () => {
         scope: 'single_seed_peer',
         timeoutMs: 3_600_000,
         pollScheduleMs: [30_000, 90_000, 210_000, 450_000],
+        peers: {},
+        requiredShare: 1,
+        taskId: 'auto',
+        options: {},
       },
+      kraken: undefined,
       allowPlainHttp: false,
     })
     expect(ofKind(objects, 'Registry')[0]?.resource).toEqual({

@@ -168,11 +168,22 @@ describe('a policy has somewhere to go', () => {
           '  providers:\n    - { name: k, scope: all_peers, clusters: [a] }\n',
         ),
       }),
-    ).toEqual([
-      'projects/library/web.yaml:8:18 error PH3007',
-      'projects/library/web.yaml:8:36 error PH3007',
-      'providers/k.yaml:5:11 error PH9001',
-    ])
+    ).toEqual(['projects/library/web.yaml:8:18 error PH3007', 'projects/library/web.yaml:8:36 error PH3007'])
+  })
+
+  test.each([
+    ['dragonfly', '  kraken: { mode: notify }\n', ['7:3 error PH3007']],
+    ['kraken', '  dragonfly: { scope: all_peers, timeout: 5m }\n', ['7:16 error PH3007']],
+    ['pull-through', '  dragonfly: { timeout: 5m, pollSchedule: [1s] }\n', ['7:29 error PH3007']],
+    ['dragonfly-v1', '  dragonfly: { scope: all_peers, timeout: 5m }\n', ['7:16 error PH3007']],
+    ['pull-through', '  kraken: { mode: notify }\n', ['7:3 error PH3007']],
+    ['kraken', '  kraken: { mode: origins }\n', ['7:19 error PH2003']],
+    ['dragonfly', '  dragonfly: { peers: { count: 3 } }\n', ['7:16 error PH3007']],
+    ['dragonfly', '  dragonfly: { scope: all_peers, peers: { count: 3 } }\n', []],
+  ])('settings that the vendor %s does not read are errors: %s', (vendor, lines, found) => {
+    const text = provider('eu', lines).replace('vendor: dragonfly', `vendor: ${vendor}`)
+
+    expect(problemsOf({ 'providers/eu.yaml': text })).toEqual(found.map((one) => `providers/eu.yaml:${one}`))
   })
 })
 

@@ -166,10 +166,6 @@ describe('what is not built is refused by name', () => {
       '8:73',
       'spec.trigger.schedule.concurrency',
     ],
-    ['  refresh: { keepWarm: 4h }\n', '8:14', 'spec.refresh.keepWarm'],
-    ['  drift: { mode: warn }\n', '8:18', 'spec.drift.mode'],
-    ['  drift: { mode: heal }\n', '8:18', 'spec.drift.mode'],
-    ['  drift: { interval: 1h }\n', '8:12', 'spec.drift.interval'],
   ])('PreheatPolicy %s', (lines, place, field) => {
     const config = loadTexts({ ...repository, 'projects/library/x.yaml': library(lines) })
     expect(places(config)).toEqual([`projects/library/x.yaml:${place} error PH9001`])
@@ -184,21 +180,6 @@ describe('what is not built is refused by name', () => {
   test('the newest artifacts of a repository', () => {
     const text = `${head('PreheatPolicy', 'x')}spec:\n  project: library\n  filters:\n    repositories: ['**']\n    tags: ['**']\n    newest: { count: 3 }\n`
     expect(problemsOf(text)).toEqual(['9:5 error PH9001'])
-  })
-
-  test.each(['dragonfly-v1', 'kraken', 'pull-through'])('the vendor %s', (vendor) => {
-    const text = `${head('Provider', 'x')}spec:\n  vendor: ${vendor}\n  endpoint: https://x.example.com\n`
-    expect(problemsOf(text, 'providers/x.yaml')).toEqual(['5:11 error PH9001'])
-  })
-
-  test.each([
-    ['  dragonfly: { peers: { count: 3 } }\n', '8:16'],
-    ['  dragonfly: { require: { peers: 95% } }\n', '8:16'],
-    ['  dragonfly: { taskId: auto }\n', '8:16'],
-    ['  dragonfly: { options: { tag: a, nonsense: 1 } }\n', '8:16'],
-    ['  kraken: { mode: notify }\n', '8:3'],
-  ])('Provider %s', (lines, place) => {
-    expect(problemsOf(provider(lines), 'providers/x.yaml')).toEqual([`${place} error PH9001`])
   })
 
   test('a run of artifacts instead of a policy', () => {

@@ -13,6 +13,8 @@ export interface EngineStage extends AsyncDisposable {
   readonly authorization: Secret | undefined
   /** What must not be seen: the credentials of both sides. */
   readonly secrets: readonly string[]
+  /** `by-id`: a look asks nobody, and so meets no silence. */
+  readonly looks?: 'by-id'
   /** Lets time pass until whatever was submitted has ended where the engine can see it. */
   settle(): Promise<void>
 }
@@ -80,6 +82,40 @@ export function describesAnEngine(open: () => Promise<EngineStage>, openDead: ()
     expect(observation).toMatchObject({ kind: 'ended', verdict: { said: 'gone', claims: undefined } })
   })
 
+  test('a submission whose answer was lost is found by nothing but itself', async () => {
+    await using stage = await open()
+    const { engine, order } = stage
+    const [job] = await engine.jobs(order, never)
+    expect(await engine.find(order, job!, never)).toBeUndefined()
+
+    const id = await engine.submit(order, job!, stage.authorization, never)
+
+    // An engine that keeps no mark finds nothing.
+    expect([id, undefined]).toContain(await engine.find(order, job!, never))
+    expect(await engine.find({ ...order, taskId: 'another' }, job!, never)).toBeUndefined()
+  })
+
+  test('a probe ends, and what it shows is among the blobs of the manifest', async () => {
+    await using stage = await open()
+    const { engine, order } = stage
+    const [job] = await engine.jobs(order, never)
+    await engine.submit(order, job!, stage.authorization, never)
+    await stage.settle()
+    let probe = await engine.probe(order, job!, undefined, never)
+
+    await expect
+      .poll(async () => {
+        if (probe.kind === 'open') probe = await engine.probe(order, job!, probe.notes, never)
+        return probe.kind
+      })
+      .toBe('ended')
+
+    const claims = probe.kind === 'ended' ? probe.claims : undefined
+    const blobs = order.manifests.find(({ digest }) => digest === job!.manifest)!.blobs.map(({ digest }) => digest)
+    expect(blobs).toEqual(expect.arrayContaining([...(claims?.cached ?? [])]))
+    expect([undefined, 'observed']).toContain(claims?.source)
+  })
+
   test('silence is unavailable, and its message names the provider and no secret', async () => {
     await using stage = await openDead()
     const { engine, order } = stage
@@ -87,7 +123,9 @@ export function describesAnEngine(open: () => Promise<EngineStage>, openDead: ()
 
     const failures = await Promise.all([
       engine.submit(order, job, stage.authorization, never).catch((error: unknown) => error),
-      engine.observe(order, opened(job, '1'), never).catch((error: unknown) => error),
+      ...(stage.looks === 'by-id'
+        ? []
+        : [engine.observe(order, opened(job, '1'), never).catch((error: unknown) => error)]),
     ])
 
     for (const failure of failures) {
@@ -110,6 +148,8 @@ export function describesAnEngine(open: () => Promise<EngineStage>, openDead: ()
     await expect(engine.jobs(order, stopped)).rejects.toBe(reason)
     await expect(engine.submit(order, job!, stage.authorization, stopped)).rejects.toBe(reason)
     await expect(engine.observe(order, opened(job!, '1'), stopped)).rejects.toBe(reason)
+    await expect(engine.find(order, job!, stopped)).rejects.toBe(reason)
+    await expect(engine.probe(order, job!, undefined, stopped)).rejects.toBe(reason)
   })
 
   test('the next look is always later than now, the same for the same question, and comes before a job is overdue', async () => {

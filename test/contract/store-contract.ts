@@ -15,7 +15,8 @@ const LEASE_MS = 60_000
 const DAY_MS = 86_400_000
 const EU = { provider: 'dragonfly-eu', registry: 'harbor' }
 const PENDING = { ...EU, kind: 'pending' } as const
-const OPEN = { ...EU, kind: 'open' } as const
+const SUBMITTING = { ...EU, kind: 'submitting' } as const
+const RUNNING = { ...EU, kind: 'running' } as const
 
 /** What every store must do. Each implementation's test file is one call of this. */
 export function describesAStore(newPlace: () => Promise<StorePlace>): void {
@@ -216,8 +217,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       const due = await store.due(NOW)
 
       expect(due).toHaveLength(2)
-      expect(due).toContainEqual({ ...EU, pending: 2, open: 2 })
-      expect(due).toContainEqual({ provider: 'dragonfly-us', registry: 'quay', pending: 1, open: 0 })
+      expect(due).toContainEqual({ ...EU, pending: 2, submitting: 1, running: 1 })
+      expect(due).toContainEqual({ provider: 'dragonfly-us', registry: 'quay', pending: 1, submitting: 0, running: 0 })
       expect(await store.due(NOW - 2)).toEqual([])
     })
 
@@ -229,7 +230,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await store.claim(PENDING, 1, NOW, LEASE_MS)
 
       expect(await store.due(NOW + LEASE_MS - 1)).toEqual([])
-      expect(await store.due(NOW + LEASE_MS)).toEqual([{ ...EU, pending: 1, open: 0 }])
+      expect(await store.due(NOW + LEASE_MS)).toEqual([{ ...EU, pending: 1, submitting: 0, running: 0 }])
     })
 
     test('the next is due at its own time, a claimed one at the end of its lease', async () => {
@@ -287,7 +288,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       expect(ids(await store.claim(PENDING, 2, NOW, LEASE_MS))).toEqual(['3', '2'])
       expect(ids(await store.claim(PENDING, 2, NOW, LEASE_MS))).toEqual(['1'])
-      expect(ids(await store.claim(OPEN, 9, NOW, LEASE_MS))).toEqual(['6', '7'])
+      expect(ids(await store.claim(SUBMITTING, 9, NOW, LEASE_MS))).toEqual(['6'])
+      expect(ids(await store.claim(RUNNING, 9, NOW, LEASE_MS))).toEqual(['7'])
     })
 
     test('is exclusive: nobody gets a task that someone else has', async () => {
@@ -324,8 +326,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.saveStep(submitting)
 
-      expect(await store.claim(OPEN, 1, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
-      expect(await store.claim(OPEN, 1, NOW + LEASE_MS, LEASE_MS)).toEqual([submitting])
+      expect(await store.claim(SUBMITTING, 1, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
+      expect(await store.claim(SUBMITTING, 1, NOW + LEASE_MS, LEASE_MS)).toEqual([submitting])
     })
 
     test('is given back with where the task got to', async () => {
@@ -337,8 +339,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.release(waiting)
 
-      expect(await store.claim(OPEN, 1, NOW + 4, LEASE_MS)).toEqual([])
-      expect(await store.claim(OPEN, 1, NOW + 5, LEASE_MS)).toEqual([waiting])
+      expect(await store.claim(RUNNING, 1, NOW + 4, LEASE_MS)).toEqual([])
+      expect(await store.claim(RUNNING, 1, NOW + 5, LEASE_MS)).toEqual([waiting])
     })
 
     test('of a former life is given back at the start', async () => {
@@ -349,7 +351,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.releaseLeases()
 
-      expect(await store.due(NOW)).toEqual([{ ...EU, pending: 2, open: 0 }])
+      expect(await store.due(NOW)).toEqual([{ ...EU, pending: 2, submitting: 0, running: 0 }])
     })
   })
 

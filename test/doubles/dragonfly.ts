@@ -14,6 +14,9 @@ export interface Token {
   readonly expiresAt?: number
 }
 
+/** Releases that differ in what a client sees; `next` is what was merged after 2.5.1. */
+export type ManagerVersion = '2.1.59' | '2.2.5' | '2.3.1' | '2.4.1' | '2.5.1' | 'next'
+
 export interface FakeCluster {
   readonly id: number
   readonly name: string
@@ -23,6 +26,8 @@ export interface FakeCluster {
   readonly seeds?: number
   /** Default 3. */
   readonly peers?: number
+  /** Milliseconds since the epoch; its limiter is there 3 min later. Default: long ago. */
+  readonly createdAt?: number
 }
 
 /** What becomes of a job in one cluster. */
@@ -32,6 +37,8 @@ export type Outcome =
   | { readonly kind: 'partial'; readonly missing: number }
   /** SUCCESS, and nothing is cached or listed. */
   | { readonly kind: 'silent-loss' }
+  /** All is told as fetched, and of the last blobs every host has but a half. */
+  | { readonly kind: 'half'; readonly blobs: number }
   /** All is cached already: the hosts are told as `unknown`. */
   | { readonly kind: 'repeat' }
   | { readonly kind: 'failure'; readonly error: string }
@@ -55,6 +62,8 @@ export type Trouble =
   | { readonly kind: 'cut' }
 
 export interface DragonflyOptions {
+  /** Default 2.5.1. */
+  readonly version?: ManagerVersion
   /** Default: any. */
   readonly port?: number
   /** Default: {@link TOKEN} with every scope. */
@@ -63,7 +72,7 @@ export interface DragonflyOptions {
   readonly clusters?: readonly FakeCluster[]
   /** How long a job really takes; default 0. */
   readonly jobMs?: number
-  /** Ages at which the row changes; at the last the manager gives up. Default {@link REAL_LOOKS_MS}. */
+  /** Ages at which the row changes; at the last the manager gives up. Default: as the version does. */
   readonly looksMs?: readonly number[]
   /** Instead: a look every so often up to the real last one. */
   readonly lookEveryMs?: number
@@ -80,6 +89,8 @@ export interface DragonflyOptions {
 /** One POST as it arrived, whatever became of it. */
 export interface Post {
   readonly at: number
+  /** Its args as sent, without credentials. */
+  readonly args: Readonly<Record<string, unknown>>
   readonly url: string | undefined
   readonly bio: string | undefined
   readonly clusterIds: readonly number[] | undefined
@@ -92,6 +103,7 @@ export interface Post {
 
 interface FakeJob {
   readonly id: number
+  readonly type: 'preheat' | 'get_task'
   readonly createdAt: number
   readonly bio: string
   readonly args: Readonly<Record<string, unknown>>
@@ -108,6 +120,100 @@ export const REAL_LOOKS_MS = [0, 30, 90, 210, ...Array.from({ length: 12 }, (_, 
 )
 
 const FILTERED_QUERY_PARAMS = 'X-Amz-Algorithm&X-Amz-Credential&X-Amz-Date&X-Amz-Expires&X-Amz-Signature&ns'
+/** ≤ 2.1.59: every 5 to 10 s, 480 times. */
+const OLD_LOOKS_MS = uneven(480, () => [5_000, 10_000])
+/** 2.1.60 to 2.3.4: 16 looks, each at least 30 s and at most 30·2^i s, and never 300 s, after the one before. */
+const RANDOM_LOOKS_MS = uneven(16, (i) => [30_000, Math.min(30_000 * 2 ** i, 300_000)])
+
+/** What a release knows; each takes over what the one before knew, but for what it names. */
+interface Profile {
+  readonly looksMs: readonly number[]
+  readonly scopes: readonly string[] | undefined
+  readonly timeoutNs: number
+  /** Args that it has beyond {@link commonArgs}, with their defaults. */
+  readonly args: Readonly<Record<string, unknown>>
+  /** One entry of `job_states` a scheduler, or one a layer. */
+  readonly entry: 'scheduler' | 'layer'
+  readonly unknownHost: 'unknown' | 'unknow'
+  readonly hasPing: boolean
+  readonly hasLimiter: boolean
+  /** Only that the token is there. */
+  readonly checksTokens: boolean
+  /** `?access_token=`, and "bearer" in any case. */
+  readonly lenientBearer: boolean
+  readonly getTask: {
+    readonly byUrl: boolean
+    readonly sees: 'memory' | 'presence' | 'IsFinished'
+    readonly args: Readonly<Record<string, unknown>>
+  }
+  readonly missing: string
+}
+
+const LATEST_ARGS = { ips: null, concurrent_task_count: 8, concurrent_peer_count: 500 }
+const SELECTING_ARGS = { urls: null, piece_length: null, application: '', count: null, percentage: null }
+const GET_TASK_ARGS = {
+  url: '',
+  tag: '',
+  application: '',
+  filtered_query_params: FILTERED_QUERY_PARAMS,
+  piece_length: null,
+}
+const V2_3_1: Profile = {
+  looksMs: RANDOM_LOOKS_MS,
+  scopes: undefined,
+  timeoutNs: 3_600_000_000_000,
+  args: { ...SELECTING_ARGS, ...LATEST_ARGS },
+  entry: 'scheduler',
+  unknownHost: 'unknow',
+  hasPing: true,
+  hasLimiter: true,
+  checksTokens: true,
+  lenientBearer: true,
+  getTask: {
+    byUrl: true,
+    sees: 'presence',
+    args: { ...GET_TASK_ARGS, content_for_calculating_task_id: null, concurrent_peer_count: 500, timeout: 0 },
+  },
+  missing: 'record not found',
+}
+const V2_4_1: Profile = {
+  ...V2_3_1,
+  looksMs: REAL_LOOKS_MS,
+  hasPing: false,
+  getTask: { ...V2_3_1.getTask, sees: 'IsFinished' },
+}
+const V2_5_1: Profile = {
+  ...V2_4_1,
+  args: { ...V2_4_1.args, object_storage: null, hdfs: null },
+  unknownHost: 'unknown',
+}
+const V2_2_5: Profile = {
+  ...V2_3_1,
+  timeoutNs: 1_800_000_000_000,
+  args: { ...SELECTING_ARGS, content_for_calculating_task_id: null, load_to_cache: false, concurrent_count: 50 },
+  entry: 'layer',
+  lenientBearer: false,
+  getTask: { byUrl: true, sees: 'memory', args: { ...GET_TASK_ARGS, content_for_calculating_task_id: null } },
+}
+const PROFILES: Readonly<Record<ManagerVersion, Profile>> = {
+  '2.1.59': {
+    ...V2_2_5,
+    looksMs: OLD_LOOKS_MS,
+    scopes: ['single_peer', 'all_peers'],
+    args: { concurrent_count: 50 },
+    hasLimiter: false,
+    checksTokens: false,
+    getTask: { byUrl: false, sees: 'memory', args: {} },
+    missing: 'Not Found',
+  },
+  '2.2.5': V2_2_5,
+  '2.3.1': V2_3_1,
+  '2.4.1': V2_4_1,
+  '2.5.1': V2_5_1,
+  // The contract leaves the default open; the issue behind it asked for true.
+  next: { ...V2_5_1, args: { ...V2_5_1.args, enable_task_id_based_blob_digest: true } },
+}
+
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
 const MANIFEST_TYPES = [
   'application/vnd.oci.image.index.v1+json',
@@ -131,13 +237,16 @@ class Answer extends Error {
 }
 
 /**
- * The manager of Dragonfly 2.5.1 as contracts/dragonfly.md §8 tells it, as far as preheats need it, over real sockets.
+ * The manager of Dragonfly as contracts/dragonfly.md §8 tells it, in several releases, as far as preheats and looks at
+ * caches need it, over real sockets.
  * It reads manifests from the registry that it is told, and "fetches" nothing. It knows no username and password and
  * asks no token service: preheatd sends `headers.Authorization` or nothing.
  */
 export class FakeDragonfly implements AsyncDisposable {
-  /** Every POST of a job as it arrived, in order. */
+  /** Every POST of a preheat as it arrived, in order. */
   readonly posts: Post[] = []
+  /** Every POST of a get_task likewise. */
+  readonly probes: Post[] = []
   /** Every request, in order: `GET /oapi/v1/jobs/1`. */
   readonly requests: string[] = []
   /** Most POSTs that were under way at once. */
@@ -149,17 +258,23 @@ export class FakeDragonfly implements AsyncDisposable {
   /** What goes wrong with a request, `undefined` for nothing. */
   trouble: (request: string) => Trouble | undefined = () => undefined
 
+  /** Does the limiter's Redis fail? Then it refuses everything that names a cluster. */
+  redisFails = false
+
   readonly #options: DragonflyOptions
+  readonly #profile: Profile
   readonly #looksMs: readonly number[]
   readonly #server: Server
   readonly #fullAt = new Map<number, number>()
   readonly #jobs = new Map<number, FakeJob>()
   readonly #lostJobs: FakeJob[] = []
+  readonly #evicted = new Set<string>()
   #lastId = 0
   #postsNow = 0
 
   private constructor(options: DragonflyOptions) {
     this.#options = options
+    this.#profile = PROFILES[options.version ?? '2.5.1']
     this.tokens = options.tokens ?? [{ token: TOKEN }]
     this.clusters = options.clusters ?? [{ id: 1, name: 'cluster-1' }]
     this.outcome = (url) => options.outcomes?.[repositoryOf(url)] ?? { kind: 'complete' }
@@ -167,7 +282,7 @@ export class FakeDragonfly implements AsyncDisposable {
     this.#looksMs =
       options.looksMs ??
       (everyMs === undefined
-        ? REAL_LOOKS_MS
+        ? this.#profile.looksMs
         : Array.from({ length: Math.ceil(3_750_000 / everyMs) + 1 }, (_, i) => i * everyMs))
     this.#server = createServer((request, response) => {
       void this.#serve(request, response)
@@ -208,16 +323,24 @@ export class FakeDragonfly implements AsyncDisposable {
     this.#lastId = 0
   }
 
+  /** Every host loses these blobs, as by its disk's limit. */
+  evict(...digests: readonly string[]): void {
+    for (const digest of digests) this.#evicted.add(digest)
+  }
+
   /** The truth, whatever rows say: digests of the blobs that a cluster really holds, wholly or on some host. */
   cached(cluster: number): Set<string> {
-    const held = new Set<string>()
-    for (const job of [...this.#lostJobs, ...this.#jobs.values()]) {
-      if (this.#now() < job.createdAt + this.#jobMs) continue
-      for (const target of job.targets) {
-        if (target.cluster.id === cluster) for (const url of fetched(job.blobs, target.outcome)) held.add(digestOf(url))
-      }
-    }
-    return held
+    return new Set(this.#holdings(cluster).flatMap(({ url, isWhole }) => (isWhole ? [digestOf(url)] : [])))
+  }
+
+  #holdings(cluster: number): Holding[] {
+    return [...this.#lostJobs, ...this.#jobs.values()].flatMap((job) => {
+      if (job.type !== 'preheat' || this.#now() < job.createdAt + this.#jobMs) return []
+      const inCluster = job.targets.filter((target) => target.cluster.id === cluster)
+      return inCluster
+        .flatMap((target) => holdings(job, target.cluster, target.outcome))
+        .filter(({ url }) => !this.#evicted.has(digestOf(url)))
+    })
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -278,9 +401,11 @@ export class FakeDragonfly implements AsyncDisposable {
   ): Promise<Answer> {
     const [, resource = '', id] = /^\/oapi\/v1\/(jobs|clusters)(?:\/([^/]+))?$/.exec(url.pathname) ?? []
     if (method === 'GET' && url.pathname === '/healthy') return new Answer(200, '"OK"')
+    if (method === 'GET' && url.pathname === '/_ping' && this.#profile.hasPing) return new Answer(200, '"OK"')
     if (resource === '' || (method !== 'GET' && post === undefined)) throw new Answer(301, '', { location: '/' })
     this.#authenticate(
-      url.searchParams.get('access_token') ?? bearer(authorization),
+      (this.#profile.lenientBearer ? url.searchParams.get('access_token') : null) ??
+        bearer(authorization, this.#profile.lenientBearer),
       resource === 'jobs' ? 'job' : 'cluster',
     )
     if (post !== undefined) {
@@ -293,30 +418,34 @@ export class FakeDragonfly implements AsyncDisposable {
       throw new Answer(422, { errors: `strconv.ParseUint: parsing ${JSON.stringify(id)}: invalid syntax` })
     }
     const found = resource === 'jobs' ? this.#jobPages(id, url) : this.#clusterPages(id, url)
-    return found ?? new Answer(404, { message: 'record not found' })
+    return found ?? new Answer(404, { message: this.#profile.missing })
   }
 
   #note(body: string): Post {
     const sent = parse(body)
     const args = record(sent?.['args'])
+    const { headers, password, ...open } = args ?? {}
     const post: Post = {
       at: this.#now(),
+      args: open,
       url: string(args?.['url']),
       bio: string(sent?.['bio']),
       clusterIds: Array.isArray(sent?.['scheduler_cluster_ids'])
         ? (sent['scheduler_cluster_ids'] as number[])
         : undefined,
-      withAuthorization: record(args?.['headers'])?.['Authorization'] !== undefined,
+      withAuthorization: record(headers)?.['Authorization'] !== undefined,
       status: undefined,
       jobId: undefined,
     }
-    this.posts.push(post)
+    if (sent?.['type'] === 'get_task') this.probes.push(post)
+    else this.posts.push(post)
     return post
   }
 
   #authenticate(token: string | undefined, scope: string): void {
     const known = this.tokens.find((one) => one.token === token)
     if (known === undefined) throw new Answer(401, { message: 'Unauthorized' })
+    if (!this.#profile.checksTokens) return
     if (known.state === 'inactive') throw new Answer(403, { message: 'Token is inactive' })
     if (known.expiresAt !== undefined && known.expiresAt <= this.#now())
       throw new Answer(403, { message: 'Token has expired' })
@@ -332,22 +461,31 @@ export class FakeDragonfly implements AsyncDisposable {
     const ids = sent?.['scheduler_cluster_ids'] ?? null
     const unbound = envelopeFault(body, sent, ids)
     // The limiter answers and does not stop; the handler answers again.
-    if (unbound !== undefined) throw new Answer(422, JSON.stringify({ errors: unbound }).repeat(2))
+    if (unbound !== undefined)
+      throw new Answer(422, JSON.stringify({ errors: unbound }).repeat(this.#profile.hasLimiter ? 2 : 1))
     const clusterIds = (ids as number[] | null) ?? []
-    for (const id of clusterIds) this.#limit(id)
-    if (sent!['type'] !== 'preheat') throw new Answer(422, { errors: 'Unknow type' })
-    const args = checkedArgs(record(sent!['args']))
+    if (this.#profile.hasLimiter) for (const id of clusterIds) this.#limit(id)
+    const type = sent!['type']
+    if (type !== 'preheat' && type !== 'get_task') throw new Answer(422, { errors: 'Unknow type' })
+    const args =
+      type === 'preheat'
+        ? preheatArgs(record(sent!['args']), this.#profile)
+        : getTaskArgs(record(sent!['args']), this.#profile)
     const targets = this.#targets(clusterIds)
-    const blobs = await this.#resolve(args)
+    const blobs = type === 'preheat' ? await this.#resolve(args) : []
     const bio = post.bio ?? ''
     if (bio.length > 1024) throw new Answer(500, { message: 'Internal Server Error' })
     const job: FakeJob = {
       id: ++this.#lastId,
+      type,
       createdAt: this.#now(),
       bio,
       args,
       blobs,
-      targets: targets.map((cluster) => ({ cluster, outcome: this.outcome(args['url'] as string, cluster.id) })),
+      targets: targets.map((cluster) => ({
+        cluster,
+        outcome: type === 'preheat' ? this.outcome(args['url'] as string, cluster.id) : { kind: 'complete' },
+      })),
       abandonedAt: Infinity,
     }
     if (job.targets.some(({ outcome }) => outcome.kind === 'stuck')) job.abandonedAt = job.createdAt - 1
@@ -361,12 +499,17 @@ export class FakeDragonfly implements AsyncDisposable {
     const intervalMs = 1000 / perSecond
     const now = this.#now()
     const fullAt = Math.max(this.#fullAt.get(id) ?? 0, now) + intervalMs
-    if (!this.clusters.some((cluster) => cluster.id === id) || fullAt - now > intervalMs * perSecond + 0.001)
+    const cluster = this.clusters.find((one) => one.id === id)
+    const isKnown = cluster !== undefined && now >= (cluster.createdAt ?? -Infinity) + 180_000
+    if (!isKnown || this.redisFails || fullAt - now > intervalMs * perSecond + 0.001)
       throw new Answer(429, 'rate limit exceeded', { 'content-type': 'text/plain; charset=utf-8' })
     this.#fullAt.set(id, fullAt)
   }
 
   #targets(ids: readonly number[]): FakeCluster[] {
+    const unknown = ids.find((id) => !this.clusters.some((cluster) => cluster.id === id))
+    if (unknown !== undefined)
+      throw new Answer(404, { message: `scheduler cluster id ${unknown}: ${this.#profile.missing}` })
     const wanted = this.clusters.filter(({ id }) => ids.length === 0 || ids.includes(id))
     const found = wanted.filter(({ scheduler }) => scheduler !== false)
     if (found.length === 0 || (ids.length > 0 && found.length < wanted.length))
@@ -408,7 +551,7 @@ export class FakeDragonfly implements AsyncDisposable {
     const type = url.searchParams.get('type')
     const rows = [...this.#jobs.values()]
       .reverse()
-      .filter((job) => (state === null || this.#look(job).state === state) && (type === null || type === 'preheat'))
+      .filter((job) => (state === null || this.#look(job).state === state) && (type === null || type === job.type))
     const page = paged(url, rows)
     return new Answer(
       200,
@@ -439,7 +582,7 @@ export class FakeDragonfly implements AsyncDisposable {
       is_del: 0,
       task_id: `group_${job.id}`,
       bio: job.bio,
-      type: 'preheat',
+      type: job.type,
       state,
       args: job.args,
       result,
@@ -468,24 +611,50 @@ export class FakeDragonfly implements AsyncDisposable {
   }
 
   #lookAt(job: FakeJob, ageMs: number): Look {
-    const states = job.targets.map((target, index) => {
-      const ended = ageMs >= this.#jobMs && target.outcome.kind !== 'endless'
-      const said: Told = ended
-        ? told(job, target.cluster, target.outcome)
-        : { state: 'STARTED', error: '', results: null }
-      return {
-        task_uuid: `task_${job.id}_${index}`,
-        task_name: 'preheat',
-        created_at: iso(job.createdAt),
-        ttl: 0,
-        ...said,
-      }
+    const entries = job.targets.flatMap((target): Told[] => {
+      // Nobody fetches anything for a get_task: it ends at once.
+      const ended = job.type === 'get_task' || (ageMs >= this.#jobMs && target.outcome.kind !== 'endless')
+      if (!ended) return [{ state: 'STARTED', error: '', results: null }]
+      if (job.type === 'get_task') return [this.#peersOf(job, target.cluster)]
+      return told(job, target.cluster, target.outcome, this.#profile)
     })
+    const states = entries.map((entry, index) => ({
+      task_uuid: `task_${job.id}_${index}`,
+      task_name: job.type,
+      created_at: iso(job.createdAt),
+      ttl: 0,
+      ...entry,
+    }))
     const failed = states.some(({ state }) => state === 'FAILURE')
     const state = failed ? 'FAILURE' : states.every((one) => one.state === 'SUCCESS') ? 'SUCCESS' : 'PENDING'
     const at = job.createdAt + ageMs
     const times = { created_at: iso(job.createdAt), updated_at: iso(at) }
     return { state, at, result: { group_uuid: `group_${job.id}`, state, ...times, job_states: states } }
+  }
+
+  /** Who has the blob that a get_task names, as this release tells it. */
+  #peersOf(job: FakeJob, cluster: FakeCluster): Told {
+    const { args } = job
+    const named =
+      args['url'] === '' || args['url'] === undefined ? args['task_id'] : taskIdOf(args['url'] as string, args)
+    const found = new Map<string, Host & { readonly isWhole: boolean }>()
+    for (const { host, isWhole, taskId } of this.#holdings(cluster.id)) {
+      if (taskId !== named) continue
+      const known = found.get(host.hostname)
+      found.set(host.hostname, { ...host, isWhole: isWhole || known?.isWhole === true })
+    }
+    const { sees } = this.#profile.getTask
+    const peers = [...found.values()].map(({ hostname, ip, isWhole }) => ({
+      id: `${ip}-${hostname}`,
+      hostname,
+      ip,
+      host_type: hostname.startsWith('seed') ? 'super' : 'normal',
+      created_at: iso(job.createdAt),
+      updated_at: iso(job.createdAt),
+      ...(sees === 'IsFinished' && { IsFinished: isWhole }),
+    }))
+    const results = [{ scheduler_cluster_id: cluster.id, peers: peers.length === 0 ? null : peers }]
+    return { state: 'SUCCESS', error: '', results }
   }
 
   #now(): number {
@@ -520,8 +689,31 @@ interface Host {
   readonly ip: string
 }
 
-/** An entry of `job_states` for a cluster that has ended. */
-function told(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Told {
+/** A blob on a host. */
+interface Holding {
+  readonly url: string
+  readonly host: Host
+  readonly isWhole: boolean
+  readonly taskId: string
+}
+
+/** Entries of `job_states` for a cluster that has ended: one, or before 2.3.1 one a layer. */
+function told(job: FakeJob, cluster: FakeCluster, outcome: Outcome, profile: Profile): Told[] {
+  if (profile.entry === 'scheduler') return [toldBlobs(job, job.blobs, cluster, outcome, profile)]
+  return job.blobs.map((url): Told => {
+    if (outcome.kind === 'silent-loss' || (outcome.kind === 'partial' && !fetched(job.blobs, outcome).includes(url)))
+      return { state: 'FAILURE', error: `download ${url}: 401 Unauthorized`, results: null }
+    return toldBlobs(job, [url], cluster, outcome.kind === 'partial' ? { kind: 'complete' } : outcome, profile)
+  })
+}
+
+function toldBlobs(
+  job: FakeJob,
+  blobs: readonly string[],
+  cluster: FakeCluster,
+  outcome: Outcome,
+  profile: Profile,
+): Told {
   const failure = (error: string): Told => ({ state: 'FAILURE', error, results: null })
   const success = (done: readonly unknown[], failed: readonly unknown[]): Told => ({
     state: 'SUCCESS',
@@ -535,24 +727,27 @@ function told(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Told {
     ],
   })
   if (outcome.kind === 'failure') return failure(outcome.error)
-  const missing = new Set(outcome.kind === 'partial' ? job.blobs.slice(-outcome.missing) : [])
-  const unknown = { hostname: 'unknown', ip: 'unknown' }
-  if (job.args['scope'] !== 'all_seed_peers' && job.args['scope'] !== 'all_peers') {
-    const seeds = hosts(cluster, 'seed')
-    if (seeds.length === 0) return failure(`cluster ${cluster.id} scheduler 10.0.0.2 no available seed peer`)
-    const done = fetched(job.blobs, outcome).map((url) => ({
-      url,
-      ...(outcome.kind === 'repeat'
-        ? unknown
-        : seeds[Number.parseInt(sha256(digestOf(url)).slice(0, 8), 16) % seeds.length]!),
-    }))
+  const missing = new Set(outcome.kind === 'partial' ? blobs.slice(-outcome.missing) : [])
+  const unknown = { hostname: profile.unknownHost, ip: profile.unknownHost }
+  const isSingle = job.args['scope'] !== 'all_seed_peers' && job.args['scope'] !== 'all_peers'
+  const chosen = chosenHosts(job, cluster)
+  if (isSingle) {
+    if (chosen.length === 0) return failure(`cluster ${cluster.id} scheduler 10.0.0.2 no available seed peer`)
+    const listed = outcome.kind === 'half' ? blobs : fetched(blobs, outcome)
+    const done = listed.map((url) => ({ url, ...(outcome.kind === 'repeat' ? unknown : seedFor(url, chosen)) }))
     return success(done, [])
   }
-  const chosen = hosts(cluster, job.args['scope'] === 'all_peers' ? 'peer' : 'seed')
-  if (chosen.length === 0) return failure(`[preheat]: cluster ${cluster.id} scheduler 10.0.0.2 has no available peer`)
+  if (chosen.length === 0) {
+    const ips = job.args['ips'] as readonly string[] | null | undefined
+    return failure(
+      ips === null || ips === undefined
+        ? `[preheat]: cluster ${cluster.id} scheduler 10.0.0.2 has no available peer`
+        : `no peer found for ips [${ips.join(' ')}]`,
+    )
+  }
   const bad = missing.size > 0 ? chosen.at(-1)! : undefined
   // One failure hides every success of the same address.
-  const done = job.blobs.flatMap((url) =>
+  const done = blobs.flatMap((url) =>
     outcome.kind === 'silent-loss' ? [] : chosen.filter((host) => host !== bad).map((host) => ({ url, ...host })),
   )
   const description = 'task failed: rpc error: code = Internal desc = 401 Unauthorized'
@@ -562,7 +757,49 @@ function told(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Told {
   return failure(`all peers preheat failed: group_${job.id} task_${job.id} ${host.ip} ${host.hostname} ${description}`)
 }
 
-/** What some host of the cluster really holds when the job is over. */
+/** Whom a job reaches: `ips` before `count` before `percentage`; for a single seed peer those among which it is chosen. */
+function chosenHosts({ args }: FakeJob, cluster: FakeCluster): readonly Host[] {
+  if (args['scope'] !== 'all_seed_peers' && args['scope'] !== 'all_peers') return hosts(cluster, 'seed')
+  const all = hosts(cluster, args['scope'] === 'all_peers' ? 'peer' : 'seed')
+  const [ips, count, percentage] = [args['ips'], args['count'], args['percentage']]
+  if (Array.isArray(ips)) return all.filter(({ ip }) => ips.includes(ip))
+  if (typeof count === 'number') return all.slice(0, count)
+  return typeof percentage === 'number' ? all.slice(0, Math.max(1, Math.floor((all.length * percentage) / 100))) : all
+}
+
+/** By consistent hash of the blob. */
+function seedFor(url: string, seeds: readonly Host[]): Host {
+  return seeds[Number.parseInt(sha256(digestOf(url)).slice(0, 8), 16) % seeds.length]!
+}
+
+/** What is on which host when the job is over. */
+function holdings(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Holding[] {
+  const chosen = chosenHosts(job, cluster)
+  const isSingle = job.args['scope'] !== 'all_seed_peers' && job.args['scope'] !== 'all_peers'
+  const whole = new Set(fetched(job.blobs, outcome))
+  return job.blobs.flatMap((url) => {
+    if (chosen.length === 0 || (!whole.has(url) && outcome.kind !== 'half' && outcome.kind !== 'partial')) return []
+    const taskId = taskIdOf(url, job.args)
+    if (isSingle) {
+      const isWhole = whole.has(url)
+      return isWhole || outcome.kind === 'half' ? [{ url, host: seedFor(url, chosen), isWhole, taskId }] : []
+    }
+    // A blob that is short is short on the last host alone.
+    const having = whole.has(url) || outcome.kind === 'half' ? chosen : chosen.slice(0, -1)
+    return having.map((host) => ({ url, host, isWhole: whole.has(url) || outcome.kind === 'partial', taskId }))
+  })
+}
+
+/** As contracts/dragonfly.md §1.5 tells it since 2.2.3; by digest where the flag is there and set. */
+function taskIdOf(url: string, args: Readonly<Record<string, unknown>>): string {
+  if (args['enable_task_id_based_blob_digest'] === true) return digestOf(url).replace(/^sha256:/, '')
+  const piece = typeof args['piece_length'] === 'number' ? `${args['piece_length']}` : ''
+  return sha256(
+    `${url}${(args['tag'] as string | undefined) ?? ''}${(args['application'] as string | undefined) ?? ''}${piece}STANDARD`,
+  )
+}
+
+/** What some host of the cluster really holds wholly when the job is over. */
 function fetched(blobs: readonly string[], outcome: Outcome): readonly string[] {
   switch (outcome.kind) {
     case 'complete':
@@ -571,6 +808,8 @@ function fetched(blobs: readonly string[], outcome: Outcome): readonly string[] 
       return blobs
     case 'partial':
       return blobs.slice(0, -outcome.missing)
+    case 'half':
+      return blobs.slice(0, -outcome.blobs)
     case 'silent-loss':
     case 'failure':
     case 'endless':
@@ -634,47 +873,80 @@ function envelopeFault(body: string, sent: Record<string, unknown> | undefined, 
 }
 
 /** The args as the manager parses, defaults and echoes them: unknown keys dropped, credentials in clear. */
-function checkedArgs(args: Record<string, unknown> | undefined): Record<string, unknown> {
+function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile): Record<string, unknown> {
   if (args === undefined) throw new Answer(500, { message: 'unknown preheat type' })
-  if (args['type'] !== 'image') {
-    const tag = "Key: 'CreatePreheatJobRequest.Args.Type' Error:Field validation for 'Type' failed on the 'oneof' tag"
-    throw new Answer(422, { errors: tag })
+  const invalid = (field: string, tag: string) => {
+    const errors = `Key: 'CreatePreheatJobRequest.Args.${field}' Error:Field validation for '${field}' failed on the '${tag}' tag`
+    return new Answer(422, { errors })
   }
+  if (args['type'] !== 'image') throw invalid('Type', 'oneof')
   const { timeout = 0, url = '' } = args
+  const scope = (args['scope'] as string | undefined) ?? ''
+  if (profile.scopes !== undefined && scope !== '' && !profile.scopes.includes(scope)) throw invalid('Scope', 'oneof')
   if (!Number.isSafeInteger(timeout)) {
     const errors = `json: cannot unmarshal ${typeof timeout} into Go struct field PreheatArgs.args.timeout of type time.Duration`
     throw new Answer(422, { errors })
   }
+  const ranges = [
+    ['piece_length', 'PieceLength', 4_194_304, 67_108_864],
+    ['count', 'Count', 1, 200],
+    ['percentage', 'Percentage', 1, 100],
+  ] as const
+  for (const [key, field, least, most] of ranges) {
+    const value = key in profile.args ? args[key] : undefined
+    if (typeof value === 'number' && value < least) throw invalid(field, 'gte')
+    if (typeof value === 'number' && value > most) throw invalid(field, 'lte')
+  }
+  if ('ips' in profile.args && Array.isArray(args['ips']) && args['ips'].length === 0) throw invalid('IPs', 'gte')
   if (url === '') throw new Answer(500, { message: 'invalid params: url is required' })
-  const [count, percentage, ips] = [args['count'] ?? null, args['percentage'] ?? null, args['ips'] ?? null]
   return {
     type: 'image',
     url,
-    urls: null,
-    piece_length: args['piece_length'] ?? null,
     tag: args['tag'] ?? '',
-    application: args['application'] ?? '',
     filtered_query_params: args['filtered_query_params'] ?? FILTERED_QUERY_PARAMS,
     headers: args['headers'] ?? null,
     username: args['username'] ?? '',
     password: args['password'] ?? '',
     platform: args['platform'] ?? '',
-    scope: args['scope'] ?? 'single_seed_peer',
-    ips,
-    percentage,
-    count,
-    concurrent_task_count: args['concurrent_task_count'] ?? 8,
-    concurrent_peer_count: args['concurrent_peer_count'] ?? 500,
-    timeout: timeout === 0 ? 3_600_000_000_000 : timeout,
-    object_storage: null,
-    hdfs: null,
+    scope: scope === '' ? (profile.scopes?.[0] ?? 'single_seed_peer') : scope,
+    timeout: timeout === 0 ? profile.timeoutNs : timeout,
+    ...known(args, profile.args),
   }
 }
 
-function clusterRow({ id, name }: FakeCluster): unknown {
+function getTaskArgs(args: Record<string, unknown> | undefined, { getTask }: Profile): Record<string, unknown> {
+  const { task_id: taskId = '', url = '' } = args ?? {}
+  if (taskId === '' && !getTask.byUrl) {
+    const errors =
+      "Key: 'CreateGetTaskJobRequest.Args.TaskID' Error:Field validation for 'TaskID' failed on the 'required' tag"
+    throw new Answer(422, { errors })
+  }
+  if (taskId === '' && url === '') {
+    throw new Answer(422, { errors: 'invalid params: task_id, content_for_calculating_task_id or url is required' })
+  }
+  return { task_id: taskId, ...known(args ?? {}, getTask.args) }
+}
+
+/** What was sent of these, and the defaults of the others. */
+function known(args: Record<string, unknown>, defaults: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(defaults).map(([key, value]) => [key, args[key] ?? value]))
+}
+
+/** Ages of so many looks; the same at every start, and uneven. */
+function uneven(looks: number, between: (i: number) => readonly [number, number]): number[] {
+  const ages = [0]
+  for (let i = 1; i < looks; i += 1) {
+    const [least, most] = between(i)
+    ages.push(Math.round(ages.at(-1)! + least + (most - least) * ((i * 0.6180339887498949) % 1)))
+  }
+  return ages
+}
+
+function clusterRow({ id, name, createdAt }: FakeCluster): unknown {
   return {
     id,
     name,
+    created_at: iso(createdAt ?? 0),
     bio: '',
     scopes: { idc: '', location: '', cidrs: [], hostnames: [] },
     scheduler_cluster_id: id,
@@ -711,8 +983,8 @@ function string(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined
 }
 
-function bearer(authorization: string | undefined): string | undefined {
-  return /^bearer (.+)$/i.exec(authorization ?? '')?.[1]
+function bearer(authorization: string | undefined, isLenient: boolean): string | undefined {
+  return (isLenient ? /^bearer (.+)$/i : /^Bearer (.+)$/).exec(authorization ?? '')?.[1]
 }
 
 function repositoryOf(url: string): string {

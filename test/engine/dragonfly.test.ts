@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { describesAnEngine } from '../contract/engine-contract.ts'
 import { REAL_LOOKS_MS, TOKEN } from '../doubles/dragonfly.ts'
 import { ManualClock } from '../support/clock.ts'
-import { EXAMPLE_AT, digest, manifest, order } from '../support/examples.ts'
+import { EXAMPLE_AT, digest, manifest, order, provider } from '../support/examples.ts'
 import {
   PULL_TOKEN,
   ScriptedServer,
@@ -43,7 +43,7 @@ function limits(submitsInFlight: number, requestsPerSecond: number): Pick<Provid
 
 async function scripted(script: Script): Promise<{ server: ScriptedServer; engine: Engine } & AsyncDisposable> {
   const server = await ScriptedServer.start(script)
-  const engine = await dragonflyEngine({ endpoint: server.endpoint })
+  const engine = dragonflyEngine({ endpoint: server.endpoint })
   return {
     server,
     engine,
@@ -57,21 +57,21 @@ async function scripted(script: Script): Promise<{ server: ScriptedServer; engin
 describe('Dragonfly', () => {
   describesAnEngine(
     async () => {
-      const stage = await dragonflyStage()
+      const stage = await dragonflyStage({}, { dragonfly: { ...provider().dragonfly, pollScheduleMs: [5, 3_600_000] } })
       const settle = () => Promise.resolve()
       return { ...stage, authorization, secrets, settle, [Symbol.asyncDispose]: () => stage[Symbol.asyncDispose]() }
     },
-    async () => {
-      const engine = await dragonflyEngine({ endpoint: DEAD })
+    () => {
+      const engine = dragonflyEngine({ endpoint: DEAD })
       const settle = () => Promise.resolve()
-      return {
+      return Promise.resolve({
         engine,
         order: order(),
         authorization,
         secrets,
         settle,
         [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
-      }
+      })
     },
   )
 })
@@ -447,7 +447,7 @@ describe('clusters', () => {
   const chosen = (jobs: readonly WantedJob[]) =>
     jobs.map(({ key, cluster }) => [key.replace(/^.*@/, ''), cluster?.name])
   const named = (of: Provider['dragonfly']['clusters']): Partial<Provider> => ({
-    dragonfly: { clusters: of, scope: 'single_seed_peer', timeoutMs: 60_000, pollScheduleMs: [30_000] },
+    dragonfly: { ...provider().dragonfly, clusters: of, timeoutMs: 60_000, pollScheduleMs: [30_000] },
   })
 
   test('all: one job a platform and cluster, in the order of ids', async () => {
@@ -556,11 +556,12 @@ describe('clusters', () => {
     await Promise.all(Array.from({ length: 50 }, () => engine.jobs(stage.order, never)))
     expect(manager.requests).toHaveLength(2)
     clock.advance(59_999)
-    await engine.abilities(never)
+    await engine.jobs(stage.order, never)
     expect(manager.requests).toHaveLength(2)
     clock.advance(1)
-    expect(await engine.abilities(never)).toEqual({ evidence: 'claimed-by-engine', clusters: ['eu-1', 'us-1'] })
+    await engine.jobs(stage.order, never)
     expect(manager.requests).toHaveLength(3)
+    expect(await engine.abilities(never)).toMatchObject({ clusters: ['eu-1', 'us-1'] })
   })
 
   test('who leaves while the list is on its way does not take it from the others', async () => {
@@ -591,7 +592,7 @@ describe('clusters', () => {
   test('a list without end is not understood', async () => {
     const page = Array.from({ length: 100 }, (_, i) => ({ id: i + 1, name: `c-${i}` }))
     await using server = await ScriptedServer.start({ status: 200, body: JSON.stringify(page) })
-    await using engine = await dragonflyEngine({ endpoint: server.endpoint, ...limits(16, 1000) })
+    await using engine = dragonflyEngine({ endpoint: server.endpoint, ...limits(16, 1000) })
 
     await expect(engine.jobs(order(), never)).rejects.toMatchObject({ code: 'PH5008', message: /without end/ })
     expect(server.seen).toHaveLength(100)
@@ -821,7 +822,7 @@ test('a rotated token is used at the next request', async () => {
 })
 
 test('an endpoint on a metadata address is refused before anything is sent', async () => {
-  await using engine = await dragonflyEngine({ endpoint: 'http://169.254.169.254' })
+  await using engine = dragonflyEngine({ endpoint: 'http://169.254.169.254' })
 
   await expect(engine.submit(order(), job, undefined, never)).rejects.toMatchObject({
     name: 'OperatorError',
@@ -830,7 +831,7 @@ test('an endpoint on a metadata address is refused before anything is sent', asy
 })
 
 test('a pull token does not go to a manager over plain http', async () => {
-  await using engine = await dragonflyEngine({ endpoint: 'http://dragonfly.example.com' })
+  await using engine = dragonflyEngine({ endpoint: 'http://dragonfly.example.com' })
 
   await expect(engine.submit(order(), job, new Secret('Bearer pull'), never)).rejects.toMatchObject({
     fault: 'rejected',

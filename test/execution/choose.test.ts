@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { choose, type Choice } from '../../src/execution/choose.ts'
+import { choose, type Choice, type Purpose } from '../../src/execution/choose.ts'
 import { EdgeError } from '../../src/model/errors.ts'
 import type { Snapshot } from '../../src/model/execution.ts'
 import type { LedgerEntry } from '../../src/store/store.ts'
@@ -19,9 +19,14 @@ const never = new AbortController().signal
 const app = candidate()
 const web = candidate({ repository: 'library/web', name: 'web', digest: digest(2), tags: ['v2'] })
 
-async function chosen(source: MemorySource, over: Partial<Snapshot> = {}, warm: LedgerEntry[] = []) {
+async function chosen(
+  source: MemorySource,
+  over: Partial<Snapshot> = {},
+  warm: LedgerEntry[] = [],
+  purpose: Purpose = 'preheat',
+) {
   const ledger = { warm: (keys: readonly string[]) => Promise.resolve(warm.filter(({ key }) => keys.includes(key))) }
-  return await choose('20261121T020000Z-3f9a1c07', snapshot(over), { source, ledger, now }, never)
+  return await choose('20261121T020000Z-3f9a1c07', snapshot(over), purpose, { source, ledger, now }, never)
 }
 
 function tasksOf(choice: Choice) {
@@ -81,6 +86,33 @@ test.each<[string, Partial<Snapshot>]>([
   const [first] = tasksOf(await chosen(new MemorySource([app])))
 
   expect(tasksOf(await chosen(new MemorySource([app]), over, [warmAt(first!.ledgerKey, now)]))).toHaveLength(1)
+})
+
+test('what is kept warm is preheated again in the last quarter of its time; what was never warm is left to the policy', async () => {
+  const keeping = { policy: policy({ keepWarmMs: 4 * 3_600_000 }) }
+  const [first, second] = tasksOf(await chosen(new MemorySource([app, web]), keeping))
+  const old = warmAt(first!.ledgerKey, now - 3 * 3_600_000)
+  const young = warmAt(second!.ledgerKey, now - 3 * 3_600_000 + 1)
+  const never = candidate({ repository: 'library/new', digest: digest(9) })
+
+  const choice = await chosen(new MemorySource([app, web, never]), keeping, [old, young], 'keep_warm')
+
+  expect(tasksOf(choice).map(({ artifact, purpose }) => [artifact.repository, purpose])).toEqual([
+    ['library/app', 'preheat'],
+  ])
+  expect(choice).toMatchObject({ skips: [{ reason: 'NotWarm' }, { reason: 'AlreadyWarm' }] })
+})
+
+test.each([
+  ['warn', 'look'],
+  ['heal', 'heal'],
+] as const)('with drift.mode %s what is known warm is looked at, and nothing else', async (mode, purpose) => {
+  const drifting = { policy: policy({ drift: { mode, intervalMs: 1 } }) }
+  const [first] = tasksOf(await chosen(new MemorySource([app, web]), drifting))
+
+  const choice = await chosen(new MemorySource([app, web]), drifting, [warmAt(first!.ledgerKey, now - 1)], 'drift')
+
+  expect(tasksOf(choice).map((task) => [task.artifact.repository, task.purpose])).toEqual([['library/app', purpose]])
 })
 
 test('a disabled provider’s tasks are skipped, with the reason', async () => {

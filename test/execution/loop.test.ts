@@ -55,6 +55,11 @@ async function bench(tasks: readonly OpenTask[]): Promise<Bench> {
         emit: (event) => events.push(event),
         random: () => 0,
         scrub: (text) => text.replaceAll('s3cret', '[secret]'),
+        answers: (name) =>
+          engines
+            .get(name)!
+            .health()
+            .then(({ ok }) => ok),
         onExecutionSettled: (executionId) => {
           settled.push(executionId)
           return Promise.resolve()
@@ -183,6 +188,67 @@ test('an engine that does not answer looks is asked again and no job is submitte
 
   expect(await states(one)).toEqual(['Succeeded', 'Succeeded', 'Succeeded'])
   expect(engine.submitted).toHaveLength(3)
+})
+
+test('an intent that was cut off is looked for on the engine, and not submitted again where it is found', async () => {
+  const [first, second] = tasks(2)
+  const cut = (one: OpenTask): OpenTask => ({
+    ...one,
+    state: 'Submitting',
+    attempts: 1,
+    jobs: [
+      {
+        key: `${one.order.manifests[0]!.digest}@all`,
+        manifest: one.order.manifests[0]!.digest,
+        cluster: undefined,
+        ids: [],
+        state: 'intended',
+      },
+    ],
+  })
+  await using one = await bench([cut(first!), cut(second!)])
+  const engine = one.engines.get('dragonfly-eu')!
+  engine.lost.set(first!.id, '17')
+
+  await runToTheEnd(one, one.loop())
+
+  expect(await states(one)).toEqual(['Succeeded', 'Succeeded'])
+  expect(engine.submitted.map(({ taskId }) => taskId)).toEqual([second!.id])
+  expect((await one.store.tasks(id))[0]?.jobs[0]?.ids).toEqual(['17'])
+})
+
+test('a provider that stopped answering is left alone, its tasks spend nothing, and go on when it answers', async () => {
+  await using one = await bench([...tasks(40, { provider: 'silent' }), ...tasks(5, { provider: 'well' })])
+  const silent = one.engines.get('silent')!
+  const silence = new EdgeError('unavailable', 'PH5001', 'no answer')
+  let asked = 0
+  let isWell = false
+  const jobs = silent.jobs.bind(silent)
+  silent.jobs = (of) => {
+    asked++
+    return isWell ? jobs(of) : Promise.reject(silence)
+  }
+  silent.health = () => Promise.resolve({ ok: isWell, detail: '' })
+  const loop = one.loop({ submitsInFlight: () => 2 })
+  const stop = new AbortController()
+  const running = loop.run(() => false, stop.signal, never)
+
+  await until(() => Promise.resolve(one.clock.now() > EXAMPLE_AT + 600_000), one)
+  expect(asked).toBeLessThan(10)
+  expect(loop.silentProviders()).toEqual(['silent'])
+  expect((await one.store.tasks(id)).filter((t) => t.provider === 'well').map(({ state }) => state)).not.toContain(
+    'Pending',
+  )
+
+  isWell = true
+  await until(async () => (await one.store.nextDueAt()) === undefined, one)
+  stop.abort(new Error('done'))
+  await running
+  expect(await states(one)).toEqual(Array.from({ length: 45 }, () => 'Succeeded'))
+  expect(loop.silentProviders()).toEqual([])
+  expect(
+    one.events.flatMap((event) => (event.name === 'provider.circuit' ? [event.openUntil === undefined] : [])),
+  ).toEqual(expect.arrayContaining([false, true]))
 })
 
 test('a secret that an engine sends back is masked before it is saved', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseChallenges, trustedRealm } from '../../src/registry/token.ts'
+import { parseChallenges, trustedRealm } from '../../src/challenge.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { parseDigest } from '../../src/model/artifact.ts'
 import { Secret, type ReadSecret } from '../../src/model/secret.ts'

@@ -30,6 +30,8 @@ const HTPASSWD = 'preheatd:$2b$04$XSxnOm1l6vQ7GJoPC69OJ.d50TO0Rk3qoKCqJmZVywOF2o
 export interface DockerRegistryOptions {
   /** Ask for {@link registryAccount}. */
   readonly htpasswd?: boolean
+  /** Be a pull-through cache of that registry. */
+  readonly proxy?: { readonly remoteurl: string; readonly username?: string; readonly password?: string }
 }
 
 /** A real registry of Debian's package on loopback, with storage of its own that goes when it is disposed. */
@@ -57,11 +59,20 @@ export class DockerRegistry implements AsyncDisposable {
       // Port 0: the system picks a free one, and the log says which.
       http: { addr: '127.0.0.1:0', secret: 'not a secret' },
       ...(options.htpasswd === true && { auth: { htpasswd: { realm: 'test', path: htpasswd } } }),
+      ...(options.proxy && { proxy: options.proxy }),
     }
     const file = join(folder, 'config.yml')
     await writeFile(file, JSON.stringify(config))
     const child = spawn(binary, ['serve', file], { stdio: ['ignore', 'ignore', 'pipe'] })
     return new DockerRegistry(`http://${await addressOf(child)}`, child, folder)
+  }
+
+  /** Does its storage hold the whole of this blob or manifest? A cache stores after it has answered. */
+  stores(digest: string): boolean {
+    const hex = digest.slice('sha256:'.length)
+    return existsSync(
+      join(this.#folder, 'data', 'docker', 'registry', 'v2', 'blobs', 'sha256', hex.slice(0, 2), hex, 'data'),
+    )
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

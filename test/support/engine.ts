@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { FakeDragonfly, TOKEN, type DragonflyOptions } from '../doubles/dragonfly.ts'
 import { digest, order, provider } from './examples.ts'
-import { openEngine } from '../../src/engine/open.ts'
+import { openDragonfly } from '../../src/engine/dragonfly/dragonfly.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { systemClock } from '../../src/clock.ts'
 import { Closers } from '../../src/closers.ts'
@@ -133,7 +133,7 @@ export async function dragonflyStage(
   const closers = new Closers()
   const manager = closers.use(await FakeDragonfly.start({ looksMs: [0], ...options }))
   const registry = closers.use(await FakeManifests.start())
-  const engine = closers.use(await dragonflyEngine({ endpoint: manager.endpoint, ...overrides }, clock, token))
+  const engine = closers.use(dragonflyEngine({ endpoint: manager.endpoint, ...overrides }, clock, token))
   const manifests = [registry.add('library/app', blobs, 'linux/amd64')]
   return {
     manager,
@@ -145,15 +145,14 @@ export async function dragonflyStage(
 }
 
 /** The driver alone. */
-export async function dragonflyEngine(
+export function dragonflyEngine(
   overrides: Partial<Provider>,
   clock: Clock = systemClock,
   token: () => string = () => TOKEN,
-): Promise<Engine> {
+): Engine {
   const declared = provider({ auth: { type: 'bearer', secret: 'dragonfly-eu' }, ...overrides })
-  return await openEngine(declared, {
+  return openDragonfly(declared, undefined, {
     read: () => Promise.resolve(new Secret(token())),
-    tls: () => Promise.resolve(undefined),
     clock,
     random: () => 0,
   })

@@ -1,7 +1,7 @@
 import type { Candidate, Content, Digest } from '../../src/model/artifact.ts'
 import { EdgeError } from '../../src/model/errors.ts'
 import { distinctBlobs } from '../../src/model/artifact.ts'
-import type { Engine, Observation, WantedJob } from '../../src/engine/engine.ts'
+import type { Engine, Observation, Probe, WantedJob } from '../../src/engine/engine.ts'
 import type { ArtifactSource, ProjectRules } from '../../src/registry/registry.ts'
 import type { Job, Order } from '../../src/model/task.ts'
 import { manifest } from './examples.ts'
@@ -19,6 +19,19 @@ export class MemorySource implements ArtifactSource {
 
   list(): Promise<Candidate[]> {
     return Promise.resolve(this.candidates)
+  }
+
+  identify(): Promise<string> {
+    return Promise.resolve('in memory')
+  }
+
+  sample(): Promise<string | undefined> {
+    return Promise.resolve(this.candidates[0]?.repository)
+  }
+
+  resolve(repository: string, tag: string): Promise<Digest | undefined> {
+    const found = this.candidates.find((one) => one.repository === repository && one.tags.includes(tag))
+    return Promise.resolve(found?.digest)
   }
 
   projectRules(): Promise<ProjectRules> {
@@ -99,6 +112,17 @@ export class MemoryEngine implements Engine {
   observe(order: Order, job: Job): Promise<Observation> {
     const seen = this.observation(order, job)
     return seen instanceof EdgeError ? Promise.reject(seen) : Promise.resolve(seen)
+  }
+
+  /** Jobs that {@link find} knows, by task. */
+  readonly lost = new Map<string, string>()
+
+  find(order: Order): Promise<string | undefined> {
+    return Promise.resolve(this.lost.get(order.taskId))
+  }
+
+  probe(): Promise<Probe> {
+    return Promise.resolve({ kind: 'ended', claims: undefined })
   }
 
   nextLook(submittedAt: number, now: number): number {

@@ -1,5 +1,5 @@
 import { at, idOf, items, type JobRow } from './wire.ts'
-import { redact } from './redact.ts'
+import { redact } from '../redact.ts'
 import { excerpt } from '../../model/errors.ts'
 import type { Digest } from '../../model/artifact.ts'
 import type { Claims } from '../../model/evidence.ts'
@@ -14,13 +14,17 @@ export interface Question {
   readonly blobs: readonly Digest[]
   /** The cluster that it was sent to; undefined: all of them. */
   readonly cluster: number | undefined
+  /** Of the hosts that a scope `all_*` reaches, the share that must hold a blob. */
+  readonly requiredShare: number
 }
 
 /** What one scheduler cluster said about the wanted blobs. */
 interface ClusterReport {
   /** By blob: the hosts that fetched it. Empty where the host is `unknown`: fetched, and nobody knows where. */
   readonly holders: Map<string, Set<string>>
-  readonly failed: Set<string>
+  /** By blob: the hosts that could not fetch it. */
+  readonly failures: Map<string, Set<string>>
+  /** Those that hold something. */
   readonly hosts: Set<string>
 }
 
@@ -55,16 +59,16 @@ export function verdictOf(row: JobRow, question: Question): Verdict | 'open' | u
  * fetched are left out of `success_tasks` and named nowhere (scheduler/job/job.go `preheatV2SingleSeedPeer`, v2.3.1 to
  * v2.5.1).
  *
- * With one of the `all_*` scopes a blob is cached when every host that lists successes lists it. A host that appears in
- * `failure_tasks` only takes away the blobs that it names there: the scheduler hides all successes of a host that has
- * one failure.
+ * With one of the `all_*` scopes a blob is cached when enough of the hosts that tell of it hold it: those that list
+ * successes, and those that failed it. A host with a failure is silent about the others, because the scheduler hides all
+ * successes of its address; of them it neither counts as a holder nor as one that lacks them.
  */
 export function claimsOf(row: JobRow, question: Question): Claims | undefined {
   const reports = clusterReports(row.result, question)
   const targets =
     question.cluster !== undefined ? [question.cluster] : row.clusters.length > 0 ? row.clusters : [...reports.keys()]
   if (!targets.some((id) => reports.has(id))) return undefined
-  const cached = question.blobs.filter((blob) => targets.every((id) => isCached(reports.get(id), blob, question.scope)))
+  const cached = question.blobs.filter((blob) => targets.every((id) => isCached(reports.get(id), blob, question)))
   return {
     kind: 'success_tasks',
     source: 'claimed-by-engine',
@@ -73,10 +77,18 @@ export function claimsOf(row: JobRow, question: Question): Claims | undefined {
   }
 }
 
-function isCached(report: ClusterReport | undefined, blob: Digest, scope: Scope): boolean {
+function isCached(report: ClusterReport | undefined, blob: Digest, { scope, requiredShare }: Question): boolean {
   const holders = report?.holders.get(blob)
-  if (report === undefined || holders === undefined || report.failed.has(blob)) return false
-  return scope === 'single_seed_peer' || [...report.hosts].every((host) => holders.has(host))
+  if (report === undefined || holders === undefined) return false
+  const failed = report.failures.get(blob) ?? new Set()
+  if (scope === 'single_seed_peer') return failed.size === 0
+  const reached = new Set([...report.hosts, ...failed])
+  return isEnough([...holders].filter((host) => !failed.has(host)).length, reached.size, requiredShare)
+}
+
+/** Do so many of all make the share? Of none, nothing is asked. */
+export function isEnough(some: number, all: number, share: number): boolean {
+  return some + 1e-9 >= all * share
 }
 
 /** Since 2.3.1 a cluster is one entry of `job_states`, before it is one a layer: they add up. */
@@ -85,27 +97,28 @@ function clusterReports(result: unknown, { repository, blobs }: Question): Map<n
   const reports = new Map<number, ClusterReport>()
   for (const entry of items(at(result, 'job_states')).flatMap((state) => items(at(state, 'results')))) {
     for (const id of idOf(at(entry, 'scheduler_cluster_id'))) {
-      const report = reports.get(id) ?? { holders: new Map(), failed: new Set(), hosts: new Set() }
+      const report = reports.get(id) ?? { holders: new Map(), failures: new Map(), hosts: new Set() }
       reports.set(id, report)
       for (const task of items(at(entry, 'success_tasks'))) {
         const blob = blobIn(task, repository, wanted)
-        if (blob !== undefined) addHolder(report, blob, hostOf(task))
+        if (blob === undefined) continue
+        const host = hostOf(task)
+        add(report.holders, blob, host)
+        if (host !== undefined) report.hosts.add(host)
       }
       for (const task of items(at(entry, 'failure_tasks'))) {
         const blob = blobIn(task, repository, wanted)
-        if (blob !== undefined) report.failed.add(blob)
+        if (blob !== undefined) add(report.failures, blob, hostOf(task) ?? 'unknown')
       }
     }
   }
   return reports
 }
 
-function addHolder(report: ClusterReport, blob: string, host: string | undefined): void {
-  const holders = report.holders.get(blob) ?? new Set()
-  report.holders.set(blob, holders)
-  if (host === undefined) return
-  holders.add(host)
-  report.hosts.add(host)
+function add(hosts: Map<string, Set<string>>, blob: string, host: string | undefined): void {
+  const known = hosts.get(blob) ?? new Set()
+  hosts.set(blob, known)
+  if (host !== undefined) known.add(host)
 }
 
 function blobIn(task: unknown, repository: string, wanted: ReadonlySet<string>): string | undefined {

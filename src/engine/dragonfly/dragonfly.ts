@@ -1,29 +1,38 @@
-import { verdictOf } from './claims.ts'
+import { verdictOf, type Question } from './claims.ts'
 import { ClusterList, chooseClusters } from './clusters.ts'
+import { asksHosts, ignoredSettings, settingText, versionOf, type Echo } from './features.ts'
 import { Gate } from './gate.ts'
-import { isRecordMissing, lacksPermission, refusal, type Action } from './refusal.ts'
-import { nextLook, overdueAt } from './schedule.ts'
+import { Looks, type Asked } from './looks.ts'
+import { emptyNotes, parseNotes, probedClaims, type Notes } from './probe.ts'
+import { probeRound } from './prober.ts'
+import { cannotProbe, isRecordMissing, lacksPermission, refusal, refusesScope, type Action } from './refusal.ts'
+import { nextLook, overdueAt, withEarlyLooks } from './schedule.ts'
 import {
   bioOf,
-  isJobList,
+  getTaskBody,
   manifestOf,
-  manifestUrl,
+  parseClusterAge,
   parseClusters,
-  parseJob,
-  parseJobId,
+  parseJobs,
+  parseTaken,
   preheatBody,
+  probeBioOf,
+  settingArgs,
   type Cluster,
+  type JobRow,
 } from './wire.ts'
-import type { Abilities, Engine, Health, Observation, WantedJob } from '../engine.ts'
+import { manifestUrl } from '../manifest-url.ts'
+import type { Abilities, Engine, Health, Observation, Probe, WantedJob } from '../engine.ts'
 import { isExposed } from '../../model/address.ts'
 import { Closers } from '../../closers.ts'
-import { HttpOrigin, type HttpAnswer, type TlsMaterial } from '../../http.ts'
+import { HttpOrigin, type TlsMaterial } from '../../http.ts'
 import { RateLimit } from '../../rate-limit.ts'
 import { authHeader } from '../../model/auth.ts'
+import type { Digest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
-import type { Provider } from '../../model/provider.ts'
+import type { Provider, Scope } from '../../model/provider.ts'
 import type { ReadSecret, Secret, SecretHeader } from '../../model/secret.ts'
 import type { Job, Order, Verdict } from '../../model/task.ts'
 
@@ -41,6 +50,14 @@ const TIMEOUT_MS = 30_000
 const MAX_BYTES = 32 * 2 ** 20
 const PAGE = 100
 const MAX_PAGES = 100
+/** What a manager showed of itself is believed this long: it may be replaced by a newer one. */
+const REMEMBERED_MS = 3_600_000
+/** So many in a row are no burst: it is asked whether the cluster is there. */
+const LIMITED_OFTEN = 3
+/** The limiter learns of a new cluster when it reads them all again (manager/middlewares/ratelimiter.go, v2.2.3 up). */
+const YOUNG_MS = 180_000
+/** Between our clock and the manager's. */
+const SKEW_MS = 600_000
 
 /** The driver for the Open API of a Dragonfly manager >= 2.1.59; contracts/dragonfly.md. */
 export function openDragonfly(provider: Provider, tls: TlsMaterial | undefined, ports: DragonflyPorts): Engine {
@@ -55,10 +72,18 @@ class Dragonfly implements Engine {
   /** Spreads the looks of several daemons at one manager. */
   readonly #phase: number
   readonly #origin: HttpOrigin
-  readonly #looks: RateLimit
+  readonly #turns: RateLimit
+  readonly #preheats: Looks
+  readonly #questions: Looks
   readonly #gates = new Map<string, Gate>()
   readonly #clusters: ClusterList
   readonly #closers = new Closers()
+  /** What it echoed of our last submission. */
+  #shown: { readonly echo: Echo; readonly at: Instant } | undefined
+  /** When it last refused a scope of today. */
+  #oldScopesAt: Instant | undefined
+  /** By cluster: refusals by its limiter since it last took something. */
+  readonly #limited = new Map<string, number>()
 
   constructor(provider: Provider, tls: TlsMaterial | undefined, ports: DragonflyPorts) {
     const { read, clock } = ports
@@ -69,7 +94,14 @@ class Dragonfly implements Engine {
     this.#phase = ports.random()
     const codes = { unreachable: 'PH5001', unintelligible: 'PH5008' } as const
     this.#origin = this.#closers.use(new HttpOrigin(provider.endpoint, this.#who, codes, tls))
-    this.#looks = new RateLimit(clock, provider.limits.requestsPerSecond)
+    this.#turns = new RateLimit(clock, provider.limits.requestsPerSecond)
+    const looks = {
+      clock,
+      turn: (signal: AbortSignal) => this.#turns.take(signal),
+      get: (path: string, maxBytes: number, signal: AbortSignal) => this.#send('GET', path, { maxBytes }, signal),
+    }
+    this.#preheats = this.#closers.use(new Looks('preheat', looks))
+    this.#questions = this.#closers.use(new Looks('get_task', looks))
     this.#clusters = this.#closers.use(new ClusterList((signal) => this.#listClusters(signal), clock))
   }
 
@@ -80,11 +112,9 @@ class Dragonfly implements Engine {
         { method: 'GET', url: '/healthy', timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES },
         signal,
       )
-      if (healthy.status !== 200 || healthy.bytes.toString().trim() !== '"OK"') {
-        throw this.#refusal('the question whether it is healthy', { answer: healthy, auth: undefined })
-      }
-      const jobs = await this.#get('/oapi/v1/jobs?per_page=1', signal)
-      if (jobs.answer.status !== 200 || !isJobList(jobs.answer.bytes)) throw this.#refusal('the list of jobs', jobs)
+      if (healthy.status !== 200 || healthy.bytes.toString().trim() !== '"OK"')
+        throw refusal(this.#who, 'the question whether it is healthy', healthy, [], this.#clock.now())
+      await this.#newestPreheat(signal)
       return { ok: true, detail: 'answers, and the token may submit jobs' }
     } catch (error) {
       if (error instanceof EdgeError) return { ok: false, detail: error.message }
@@ -94,7 +124,14 @@ class Dragonfly implements Engine {
 
   async abilities(signal: AbortSignal): Promise<Abilities> {
     const clusters = (await this.#clusters.get(signal)) ?? []
-    return { evidence: 'claimed-by-engine', clusters: clusters.map(({ name }) => name) }
+    const echo = await this.#echo(signal)
+    const settings = this.#provider.dragonfly
+    return {
+      evidence: 'claimed-by-engine',
+      clusters: clusters.map(({ name }) => name),
+      version: echo && versionOf(echo),
+      ignored: echo ? ignoredSettings(echo, settingArgs(settings, settings.scope)).map(settingText) : [],
+    }
   }
 
   /**
@@ -125,49 +162,139 @@ class Dragonfly implements Engine {
     const { endpoint, allowPlainHttp } = this.#provider
     if (authorization !== undefined && isExposed(new URL(endpoint)) && !allowPlainHttp)
       throw new EdgeError('rejected', 'PH3012', `${this.#who}: a pull token would go to it over plain http`)
-    return await this.#gateOf(job).pass(async () => {
-      const auth = await this.#authHeader()
-      const answer = await this.#origin.send(
-        {
-          method: 'POST',
-          url: '/oapi/v1/jobs',
-          headers: { 'content-type': 'application/json' },
-          secretHeader: auth,
-          body: preheatBody(order, job, url, authorization),
-          timeoutMs: SUBMIT_TIMEOUT_MS,
-          maxBytes: MAX_BYTES,
-        },
-        signal,
-      )
-      const id = answer.status === 200 ? parseJobId(answer.bytes) : undefined
-      if (id === undefined) throw this.#refusal('a submission', { answer, auth }, authorization)
-      return id
-    }, signal)
+    this.#refuseWhatIsIgnored(order)
+    return await this.#gateOf(job).pass(() => this.#preheat(order, job, url, authorization, signal), signal)
+  }
+
+  async #preheat(
+    order: Order,
+    job: Job,
+    url: string,
+    authorization: Secret | undefined,
+    signal: AbortSignal,
+  ): Promise<string> {
+    const scope = this.#hasOldScopes() ? oldScope(order.scope) : order.scope
+    if (scope === undefined) throw this.#scopeRefusal(order)
+    const settings = this.#provider.dragonfly
+    const body = preheatBody(order, job, { url, scope, settings }, authorization)
+    const asked = await this.#send('POST', '/oapi/v1/jobs', { body, authorization }, signal)
+    const taken = asked.answer.status === 200 ? parseTaken(asked.answer.bytes) : undefined
+    if (taken !== undefined) {
+      this.#limited.delete(keyOf(job))
+      this.#remember(taken.echo)
+      return taken.id
+    }
+    if (!this.#hasOldScopes() && refusesScope(asked.answer)) {
+      this.#oldScopesAt = this.#clock.now()
+      return await this.#preheat(order, job, url, authorization, signal)
+    }
+    throw await this.#refusedSubmission(job, asked, signal)
   }
 
   async observe(order: Order, job: Extract<Job, { state: 'open' }>, signal: AbortSignal): Promise<Observation> {
     signal.throwIfAborted()
     if (!/^\d{1,19}$/.test(job.id)) return gone(job.id)
-    const asked = await this.#get(`/oapi/v1/jobs/${job.id}`, signal)
-    if (isRecordMissing(asked.answer)) return gone(job.id)
-    const row = asked.answer.status === 200 ? parseJob(asked.answer.bytes) : undefined
-    if (row === undefined) throw this.#refusal('a look at a job', asked)
+    const row = await this.#preheatRow(job, signal)
     // Somebody else's: a manager whose database was made anew counts from 1 again.
-    if (row.url !== manifestUrl(order, job) || row.bio !== bioOf(order, job)) return gone(job.id)
-    const verdict = verdictOf(row, {
+    if (row === undefined || row.url !== manifestUrl(order, job) || row.bio !== bioOf(order, job)) return gone(job.id)
+    const verdict = verdictOf(row, this.#question(order, job))
+    if (verdict === undefined) {
+      throw new EdgeError('unintelligible', 'PH5008', `${this.#who} tells job ${job.id} in a state that is none`)
+    }
+    return verdict === 'open'
+      ? { kind: 'open' }
+      : { kind: 'ended', verdict: this.#withoutWrongIds(order, row, verdict) }
+  }
+
+  /** Of a job that names no cluster, a row that has ended is asked for by itself: lists do not tell clusters. */
+  async #preheatRow(job: Extract<Job, { state: 'open' }>, signal: AbortSignal): Promise<JobRow | undefined> {
+    const row = await this.#preheats.look(job.id, job.lookAt, signal)
+    const needsClusters = job.cluster === undefined && row?.state !== 'PENDING' && row?.clusters.length === 0
+    return needsClusters ? await this.#preheats.ask(job.id, signal) : row
+  }
+
+  /** What was cached under ids that the Provider's settings do not lead to is nothing that nodes will find. */
+  #withoutWrongIds(order: Order, row: JobRow, verdict: Verdict): Verdict {
+    const ignored = ignoredSettings(row.echo, settingArgs(this.#provider.dragonfly, order.scope))
+    const wrong = ignored.filter(({ inTaskId }) => inTaskId).map(settingText)
+    if (wrong.length === 0 || verdict.claims === undefined) return verdict
+    const message = `cached under other ids than nodes ask for: the manager does not know ${wrong.join(', ')}`
+    return { ...verdict, claims: undefined, message: verdict.message ?? message }
+  }
+
+  /** By the mark in `bio`, from the newest job back to the order's own beginning. */
+  async find(order: Order, job: Job, signal: AbortSignal): Promise<string | undefined> {
+    signal.throwIfAborted()
+    const [bio, url, since] = [bioOf(order, job), manifestUrl(order, job), begunAt(order) - SKEW_MS]
+    if (url === undefined) return undefined
+    for await (const { rows } of this.#preheats.pages(false, signal)) {
+      const found = rows.find((row) => row.bio === bio && row.url === url)
+      // Every attempt has the same mark: one that is known already is not the one whose answer was lost.
+      if (found !== undefined) return job.ids.includes(`${found.id}`) ? undefined : `${found.id}`
+      if (rows.some(({ createdAt }) => createdAt !== undefined && createdAt < since)) return undefined
+    }
+    return undefined
+  }
+
+  async probe(order: Order, job: Job, text: string | undefined, signal: AbortSignal): Promise<Probe> {
+    signal.throwIfAborted()
+    const question = this.#question(order, job)
+    const notes = (text === undefined ? undefined : parseNotes(text)) ?? (await this.#newNotes(signal))
+    if (notes === undefined || manifestUrl(order, job) === undefined) return { kind: 'ended', claims: undefined }
+    const round = await probeRound(notes, question.blobs, {
+      submit: (blob, by) => this.#askForBlob(order, job, blob, by, signal),
+      look: async (blob, { id, lookAt }) => {
+        const row = await this.#questions.look(id, lookAt, signal)
+        return row?.bio === probeBioOf(order, job, blob) ? row : undefined
+      },
+      nextLook: (submittedAt, now) => this.nextLook(submittedAt, now),
+      now: () => this.#clock.now(),
+    })
+    if (round.kind === 'open') return { ...round, notes: JSON.stringify(round.notes) }
+    const { peers } = this.#provider.dragonfly
+    return { kind: 'ended', claims: round.kind === 'blind' ? undefined : probedClaims(round.notes, question, peers) }
+  }
+
+  /** Undefined for a manager that is known to ask no hosts. With `taskId: auto` it is asked as it caches by itself. */
+  async #newNotes(signal: AbortSignal): Promise<Notes | undefined> {
+    const echo = await this.#echo(signal)
+    if (echo !== undefined && !asksHosts(echo)) return undefined
+    const { taskId } = this.#provider.dragonfly
+    return emptyNotes(taskId === 'auto' ? (echo?.byDigest === true ? 'digest' : 'url') : taskId)
+  }
+
+  async #askForBlob(
+    order: Order,
+    job: Job,
+    blob: Digest,
+    by: Notes['by'],
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    return await this.#gateOf(job).pass(async () => {
+      const body = getTaskBody(order, job, blob, by, this.#provider.dragonfly)
+      const asked = await this.#send('POST', '/oapi/v1/jobs', { body }, signal)
+      const taken = asked.answer.status === 200 ? parseTaken(asked.answer.bytes) : undefined
+      if (taken !== undefined) return taken.id
+      if (cannotProbe(asked.answer)) return undefined
+      throw asked.refusal('a look for a blob')
+    }, signal)
+  }
+
+  #question(order: Order, job: Job): Question {
+    return {
       repository: order.repository,
       scope: order.scope,
       blobs: manifestOf(order, job)?.blobs.map(({ digest }) => digest) ?? [],
       cluster: job.cluster && Number(job.cluster.id),
-    })
-    if (verdict === undefined) {
-      throw new EdgeError('unintelligible', 'PH5008', `${this.#who} tells job ${job.id} in a state that is none`)
+      requiredShare: this.#provider.dragonfly.requiredShare,
     }
-    return verdict === 'open' ? { kind: 'open' } : { kind: 'ended', verdict }
   }
 
   nextLook(submittedAt: Instant, now: Instant): Instant {
-    return nextLook(this.#provider.dragonfly.pollScheduleMs, submittedAt, now, this.#phase)
+    const { pollScheduleMs } = this.#provider.dragonfly
+    const echo = this.#recentEcho()
+    const ages = echo === undefined || asksHosts(echo) ? pollScheduleMs : withEarlyLooks(pollScheduleMs)
+    return nextLook(ages, submittedAt, now, this.#phase)
   }
 
   overdueAt(order: Order, submittedAt: Instant): Instant {
@@ -180,7 +307,7 @@ class Dragonfly implements Engine {
       const asked = await this.#get(`/oapi/v1/clusters?page=${page}&per_page=${PAGE}`, signal)
       if (lacksPermission(asked.answer)) return undefined
       const clusters = asked.answer.status === 200 ? parseClusters(asked.answer.bytes) : undefined
-      if (clusters === undefined) throw this.#refusal('the list of clusters', asked)
+      if (clusters === undefined) throw asked.refusal('the list of clusters')
       for (const cluster of clusters) all.set(cluster.id, cluster)
       if (clusters.length < PAGE) return [...all.values()].sort((a, b) => a.id - b.id)
     }
@@ -188,13 +315,103 @@ class Dragonfly implements Engine {
   }
 
   async #get(path: string, signal: AbortSignal): Promise<Asked> {
-    await this.#looks.take(signal)
+    await this.#turns.take(signal)
+    return await this.#send('GET', path, {}, signal)
+  }
+
+  async #send(
+    method: 'GET' | 'POST',
+    url: string,
+    what: { readonly body?: string; readonly authorization?: Secret | undefined; readonly maxBytes?: number },
+    signal: AbortSignal,
+  ): Promise<Asked> {
+    const { body, authorization, maxBytes = MAX_BYTES } = what
     const auth = await this.#authHeader()
     const answer = await this.#origin.send(
-      { method: 'GET', url: path, secretHeader: auth, timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES },
+      {
+        method,
+        url,
+        secretHeader: auth,
+        ...(body !== undefined && { body, headers: { 'content-type': 'application/json' } }),
+        timeoutMs: method === 'POST' ? SUBMIT_TIMEOUT_MS : TIMEOUT_MS,
+        maxBytes,
+      },
       signal,
     )
-    return { answer, auth }
+    const carried = [auth?.value, authorization].flatMap((secret) => (secret ? [secret.reveal()] : []))
+    return { answer, refusal: (action: Action) => refusal(this.#who, action, answer, carried, this.#clock.now()) }
+  }
+
+  /** Proves database and token, and shows what this manager knows. */
+  async #newestPreheat(signal: AbortSignal): Promise<JobRow | undefined> {
+    const asked = await this.#get('/oapi/v1/jobs?type=preheat&page=1&per_page=1', signal)
+    const rows = asked.answer.status === 200 ? parseJobs(asked.answer.bytes) : undefined
+    if (rows === undefined) throw asked.refusal('the list of jobs')
+    return rows[0]
+  }
+
+  /**
+   * What the manager last showed of itself: to this driver, otherwise to anybody, as far as it remembers. Undefined on
+   * one that nobody has given a preheat for hours.
+   */
+  async #echo(signal: AbortSignal): Promise<Echo | undefined> {
+    return this.#recentEcho() ?? (await this.#newestPreheat(signal))?.echo
+  }
+
+  #recentEcho(): Echo | undefined {
+    return this.#shown !== undefined && this.#isRecent(this.#shown.at) ? this.#shown.echo : undefined
+  }
+
+  #remember(echo: Echo | undefined): void {
+    if (echo === undefined) return
+    this.#shown = { echo, at: this.#clock.now() }
+    // Since 2.1.66 any word is taken, so that the old one is refused by nobody; what is newer shows in the echo.
+    if (echo.keys.has('piece_length')) this.#oldScopesAt = undefined
+  }
+
+  #hasOldScopes(): boolean {
+    return this.#oldScopesAt !== undefined && this.#isRecent(this.#oldScopesAt)
+  }
+
+  #isRecent(at: Instant): boolean {
+    const age = this.#clock.now() - at
+    return age >= 0 && age < REMEMBERED_MS
+  }
+
+  /** The first job of a Provider shows what its manager drops; a second is not sent to be half of what was asked. */
+  #refuseWhatIsIgnored(order: Order): void {
+    const echo = this.#recentEcho()
+    if (echo === undefined) return
+    const ignored = ignoredSettings(echo, settingArgs(this.#provider.dragonfly, order.scope)).map(settingText)
+    if (ignored.length === 0) return
+    const version = versionOf(echo) ?? 'of an unknown version'
+    throw new EdgeError(
+      'rejected',
+      'PH5002',
+      `${this.#who} is a manager ${version}, which drops without a word: ${ignored.join(', ')}`,
+    )
+  }
+
+  #scopeRefusal({ scope }: Order): EdgeError {
+    const message = `${this.#who} is a manager before 2.1.66, which has no scope ${scope}: use single_seed_peer or all_peers`
+    return new EdgeError('rejected', 'PH3007', message)
+  }
+
+  /** A cluster that the limiter does not know is answered like a limit; after a few of these its record is looked for. */
+  async #refusedSubmission(job: Job, asked: Asked, signal: AbortSignal): Promise<EdgeError> {
+    const error = asked.refusal('a submission')
+    if (asked.answer.status !== 429 || job.cluster === undefined) return error
+    const times = (this.#limited.get(keyOf(job)) ?? 0) + 1
+    this.#limited.set(keyOf(job), times)
+    if (times < LIMITED_OFTEN) return error
+    const { id } = job.cluster
+    const { answer } = await this.#get(`/oapi/v1/clusters/${id}`, signal)
+    if (isRecordMissing(answer)) return new EdgeError('rejected', 'PH5009', `${this.#who} has no cluster with id ${id}`)
+    const age = answer.status === 200 ? parseClusterAge(answer.bytes, this.#clock.now()) : undefined
+    if (age === undefined || age < 0 || age >= YOUNG_MS) return error
+    return new EdgeError('unavailable', 'PH5001', `${this.#who} does not take jobs for cluster ${id} yet: it is new`, {
+      retryAfterMs: YOUNG_MS - age,
+    })
   }
 
   /** Read at every request, so that a rotated token is used at the next. */
@@ -202,14 +419,9 @@ class Dragonfly implements Engine {
     return await authHeader(this.#provider.auth, this.#read, new URL(this.#provider.endpoint))
   }
 
-  #refusal(action: Action, { answer, auth }: Asked, authorization?: Secret): EdgeError {
-    const carried = [auth?.value, authorization].flatMap((secret) => (secret ? [secret.reveal()] : []))
-    return refusal(this.#who, action, answer, carried, this.#clock.now())
-  }
-
   /** A manager counts by cluster, and not at all where none is named. */
-  #gateOf({ cluster }: Job): Gate {
-    const key = cluster?.id ?? 'all'
+  #gateOf(job: Job): Gate {
+    const key = keyOf(job)
     const gate = this.#gates.get(key) ?? new Gate(this.#who, this.#clock, this.#provider.limits)
     this.#gates.set(key, gate)
     return gate
@@ -220,10 +432,20 @@ class Dragonfly implements Engine {
   }
 }
 
-/** An answer, and what was sent to get it. */
-interface Asked {
-  readonly answer: HttpAnswer
-  readonly auth: SecretHeader | undefined
+function keyOf({ cluster }: Job): string {
+  return cluster?.id ?? 'all'
+}
+
+/** The word of managers 2.1.57 to 2.1.65; undefined where they have none. */
+function oldScope(scope: Scope): string | undefined {
+  return { single_seed_peer: 'single_peer', all_seed_peers: undefined, all_peers: 'all_peers' }[scope]
+}
+
+/** When the order's execution was due, as its id begins; long ago where it does not. */
+function begunAt({ taskId }: Order): Instant {
+  const [, ...parts] = /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z/.exec(taskId) ?? []
+  const [year = '', month = '', day = '', hour = '', minute = '', second = ''] = parts
+  return year === '' ? 0 : Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
 }
 
 /** Rows live some hours (manager/gc/job.go, v2.2.3 up: 6 h); that one is gone says nothing about the blobs. */

@@ -1,4 +1,4 @@
-import { redact } from './redact.ts'
+import { redact } from '../redact.ts'
 import { EdgeError, excerpt } from '../../model/errors.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -8,6 +8,7 @@ export type Action =
   | 'the question whether it is healthy'
   | 'a submission'
   | 'a look at a job'
+  | 'a look for a blob'
   | 'the list of jobs'
   | 'the list of clusters'
 
@@ -59,6 +60,19 @@ export function refusal(
 /** The permission that a token lacks, as a manager since 2.2.2 says it; other 403s are about the token itself. */
 export function lacksPermission(answer: HttpAnswer): boolean {
   return answer.status === 403 && /permission/i.test(wordsOf(answer) ?? '')
+}
+
+/** A manager of 2.1.57 to 2.1.65 knows two scopes, and no `single_seed_peer` (manager/types/job.go, v2.1.59). */
+export function refusesScope(answer: HttpAnswer): boolean {
+  return answer.status === 422 && /\.Scope' Error:.*'oneof' tag/.test(wordsOf(answer) ?? '')
+}
+
+/**
+ * A manager that cannot be asked for a blob: it knows no get_task (before 2.1.55), or none by URL (before 2.1.62).
+ * @see dragonflyoss/dragonfly manager/handlers/job.go `CreateJob`, v2.1.59
+ */
+export function cannotProbe(answer: HttpAnswer): boolean {
+  return answer.status === 422 && /^Unknow type|GetTask\w*\.Args\.TaskID'/.test(wordsOf(answer) ?? '')
 }
 
 /** Is this the manager's own "no such record", and not some proxy's page? */

@@ -25,6 +25,14 @@ export function nextLook(agesMs: readonly number[], submittedAt: Instant, now: I
   return submittedAt + next + ((ages[0] ?? LATER_EVERY_MS) >= SPREAD_FROM_MS ? offsetMs(submittedAt, phase) : 0)
 }
 
+/**
+ * The ages for a manager before 2.3.1, which rewrites rows at random ages, up to 2.1.59 every 5 to 10 s
+ * (manager/service/job.go `pollingJob`). A schedule that begins earlier is left alone.
+ */
+export function withEarlyLooks(agesMs: readonly number[]): number[] {
+  return (agesMs[0] ?? 0) < SPREAD_FROM_MS ? [...agesMs] : [...agesMs, 10_000, 20_000, 30_000, 40_000]
+}
+
 /** From 250 ms to below 1 s. Multiples of the golden ratio spread jobs that were submitted in even steps. */
 function offsetMs(submittedAt: Instant, phase: number): number {
   const spread = ((submittedAt % 1_000_000) * 0.6180339887498949 + phase) % 1

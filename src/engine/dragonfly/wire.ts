@@ -1,5 +1,8 @@
+import { echoOf, type Echo } from './features.ts'
 import { excerpt } from '../../model/errors.ts'
-import type { PlatformManifest } from '../../model/artifact.ts'
+import type { Digest, PlatformManifest } from '../../model/artifact.ts'
+import type { Instant } from '../../model/duration.ts'
+import type { DragonflySettings, PeerChoice, Scope } from '../../model/provider.ts'
 import type { Job, Order } from '../../model/task.ts'
 import type { Secret } from '../../model/secret.ts'
 
@@ -9,12 +12,18 @@ export interface Cluster {
   readonly name: string
 }
 
-/** A job as the manager tells it. Its `args` stay here: they hold credentials in clear. */
+/** A job as the manager tells it. Of its `args` only what is named here goes on: they hold credentials in clear. */
 export interface JobRow {
+  readonly id: number
+  readonly type: string
   readonly state: string
   readonly bio: string
+  /** Empty where its args name none. */
   readonly url: string
-  /** As it came; claims.ts reads it. */
+  /** Undefined where the manager does not tell. */
+  readonly createdAt: Instant | undefined
+  readonly echo: Echo
+  /** As it came; claims.ts and probe.ts read it. */
   readonly result: unknown
   /** Ids of the clusters that it was sent to; empty where the manager does not tell. */
   readonly clusters: readonly number[]
@@ -24,15 +33,6 @@ export interface JobRow {
 
 /** The most that the manager's column `bio` holds: dragonflyoss/dragonfly manager/models/job.go, v2.5.1. */
 const BIO_LENGTH = 1024
-
-// No `..`, no percent sign, no query: what passes means the same in a URL as in a registry.
-const REPOSITORY = /^[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:\/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*$/i
-
-/** The URL that an engine is told to preheat; undefined for a repository that is no OCI name. */
-export function manifestUrl(order: Order, job: Job): string | undefined {
-  if (order.repository.length > 255 || !REPOSITORY.test(order.repository)) return undefined
-  return `${order.engineEndpoint}/v2/${order.repository}/manifests/${job.manifest}`
-}
 
 /** Marks a job as ours: the one free field that the manager keeps. The same for every attempt. */
 export function bioOf(order: Order, job: Job): string {
@@ -44,32 +44,110 @@ export function manifestOf(order: Order, job: Job): PlatformManifest | undefined
   return order.manifests.find(({ digest }) => digest === job.manifest)
 }
 
+/** The URL by which nodes ask for a blob of the order. */
+function blobUrl(order: Order, blob: Digest): string {
+  return `${order.engineEndpoint}/v2/${order.repository}/blobs/${blob}`
+}
+
+/**
+ * Args that a manager must know by name: those that the Provider sets, for a job of this scope. `taskId: auto` sends
+ * nothing about ids, so that the manager does what it does by itself, and its echo says what that is.
+ * @see dragonflyoss/dragonfly manager/types/job.go `PreheatArgs`, v2.5.1; `enable_task_id_based_blob_digest` from #4975
+ */
+export function settingArgs({ peers, options, taskId }: DragonflySettings, scope: Scope): Record<string, unknown> {
+  return {
+    ...idArgs(options),
+    ...(options.concurrentTaskCount !== undefined && { concurrent_task_count: options.concurrentTaskCount }),
+    ...(options.concurrentPeerCount !== undefined && { concurrent_peer_count: options.concurrentPeerCount }),
+    ...(scope !== 'single_seed_peer' && peerArgs(peers)),
+    ...(taskId !== 'auto' && { enable_task_id_based_blob_digest: taskId === 'digest' }),
+  }
+}
+
+/** What goes into a task id that is made of a URL. */
+function idArgs(options: DragonflySettings['options']): Record<string, unknown> {
+  return {
+    ...(options.pieceLengthBytes !== undefined && { piece_length: options.pieceLengthBytes }),
+    ...(options.tag !== undefined && { tag: options.tag }),
+    ...(options.application !== undefined && { application: options.application }),
+    ...(options.filteredQueryParams !== undefined && { filtered_query_params: options.filteredQueryParams.join('&') }),
+  }
+}
+
+/** The most exact alone, which is the one that a scheduler would heed. */
+function peerArgs({ ips, count, percentage }: PeerChoice): Record<string, unknown> {
+  if (ips !== undefined && ips.length > 0) return { ips }
+  if (count !== undefined) return { count }
+  return percentage === undefined ? {} : { percentage }
+}
+
 /**
  * Body of `POST /oapi/v1/jobs`. `timeout` is a Go duration: an integer of nanoseconds. With `headers.Authorization` the
  * manager asks no token service.
+ * @param scope in the words of this manager
  * @see dragonflyoss/dragonfly manager/types/job.go `CreatePreheatJobRequest`, v2.5.1
  */
-export function preheatBody(order: Order, job: Job, url: string, authorization: Secret | undefined): string {
+export function preheatBody(
+  order: Order,
+  job: Job,
+  target: { readonly url: string; readonly scope: string; readonly settings: DragonflySettings },
+  authorization: Secret | undefined,
+): string {
   const platform = manifestOf(order, job)?.platform
   return JSON.stringify({
     type: 'preheat',
     bio: bioOf(order, job),
     args: {
       type: 'image',
-      url,
-      scope: order.scope,
+      url: target.url,
+      scope: target.scope,
       timeout: order.timeoutMs * 1_000_000,
+      ...settingArgs(target.settings, order.scope),
       ...(authorization && { headers: { Authorization: authorization.reveal() } }),
       ...(platform !== undefined && { platform }),
     },
-    ...(job.cluster && { scheduler_cluster_ids: [Number(job.cluster.id)] }),
+    ...clusterIds(job),
   })
 }
 
-/** The id of a job that was just taken; undefined when the answer is no job. */
-export function parseJobId(bytes: Buffer): string | undefined {
-  const id = at(parseJson(bytes), 'id')
-  return isId(id) ? String(id) : undefined
+/** Marks the question for one blob as ours, and as no preheat. */
+export function probeBioOf(order: Order, job: Job, blob: Digest): string {
+  return `preheatd-probe/${blob.slice(7, 23)}/${order.taskId}/${job.key}`.slice(0, BIO_LENGTH)
+}
+
+/**
+ * Body of the question which hosts hold a blob, by the id that the manager's preheats gave it.
+ * @param by `url`: the manager makes the id of the URL; `digest`: the id is the blob's digest
+ * @see dragonflyoss/dragonfly manager/types/job.go `CreateGetTaskJobRequest`, v2.5.1
+ */
+export function getTaskBody(
+  order: Order,
+  job: Job,
+  blob: Digest,
+  by: 'url' | 'digest',
+  { options }: DragonflySettings,
+): string {
+  const what = by === 'url' ? { url: blobUrl(order, blob), ...idArgs(options) } : { task_id: blob.slice(7) }
+  return JSON.stringify({
+    type: 'get_task',
+    bio: probeBioOf(order, job, blob),
+    args: { ...what, timeout: PROBE_TIMEOUT_NS },
+    ...clusterIds(job),
+  })
+}
+
+/** Hosts are asked what they have and fetch nothing: minutes are plenty. */
+const PROBE_TIMEOUT_NS = 300_000_000_000
+
+function clusterIds({ cluster }: Job): object {
+  return cluster === undefined ? {} : { scheduler_cluster_ids: [Number(cluster.id)] }
+}
+
+/** A job that was just taken; undefined when the answer is no job. The echo is undefined where args are not told. */
+export function parseTaken(bytes: Buffer): { readonly id: string; readonly echo: Echo | undefined } | undefined {
+  const row = parseJson(bytes)
+  const [id, args] = [at(row, 'id'), at(row, 'args')]
+  return isId(id) ? { id: String(id), echo: isObject(args) ? echoOf(args) : undefined } : undefined
 }
 
 /**
@@ -77,20 +155,38 @@ export function parseJobId(bytes: Buffer): string | undefined {
  * @see dragonflyoss/dragonfly manager/models/job.go, v2.5.1
  */
 export function parseJob(bytes: Buffer): JobRow | undefined {
-  const row = parseJson(bytes)
+  return jobRow(parseJson(bytes))
+}
+
+/**
+ * A page of jobs; undefined when the answer is none, and in place of a row that is none. A manager without jobs says
+ * `[]`, older ones `null`.
+ * @see dragonflyoss/dragonfly manager/handlers/job.go `GetJobs`, v2.5.1
+ */
+export function parseJobs(bytes: Buffer): (JobRow | undefined)[] | undefined {
+  const page = parseJson(bytes)
+  if (page === null) return []
+  return Array.isArray(page) ? page.map(jobRow) : undefined
+}
+
+function jobRow(row: unknown): JobRow | undefined {
   const args = at(row, 'args')
-  const [state, bio, url] = [at(row, 'state'), at(row, 'bio'), at(args, 'url')]
-  if (!isId(at(row, 'id')) || typeof state !== 'string' || typeof bio !== 'string' || typeof url !== 'string')
-    return undefined
-  const headers = at(args, 'headers')
-  const values: unknown[] = typeof headers === 'object' && headers !== null ? Object.values(headers) : []
+  const [id, state, bio] = [at(row, 'id'), at(row, 'state'), at(row, 'bio')]
+  if (!isId(id) || typeof state !== 'string' || typeof bio !== 'string' || !isObject(args)) return undefined
+  const [type, url, headers, created] = [at(row, 'type'), args['url'], args['headers'], at(row, 'created_at')]
+  const createdAt = typeof created === 'string' ? Date.parse(created) : NaN
+  const values: unknown[] = isObject(headers) ? Object.values(headers) : []
   return {
+    id,
+    type: typeof type === 'string' ? type : '',
     state,
     bio,
-    url,
+    url: typeof url === 'string' ? url : '',
+    createdAt: Number.isNaN(createdAt) ? undefined : createdAt,
+    echo: echoOf(args),
     result: at(row, 'result'),
     clusters: [...new Set(items(at(row, 'scheduler_clusters')).flatMap((cluster) => idOf(at(cluster, 'id'))))],
-    secrets: [at(args, 'password'), ...values].filter((value) => typeof value === 'string'),
+    secrets: [args['password'], ...values].filter((value) => typeof value === 'string'),
   }
 }
 
@@ -108,10 +204,11 @@ export function parseClusters(bytes: Buffer): Cluster[] | undefined {
     : undefined
 }
 
-/** Is this a page of jobs? A manager that has none says `[]`, older ones `null`. */
-export function isJobList(bytes: Buffer): boolean {
-  const page = parseJson(bytes)
-  return page === null || Array.isArray(page)
+/** How long ago a cluster was made, in ms; undefined when the answer does not tell. */
+export function parseClusterAge(bytes: Buffer, now: Instant): number | undefined {
+  const created = at(parseJson(bytes), 'created_at')
+  const age = typeof created === 'string' ? now - Date.parse(created) : NaN
+  return Number.isNaN(age) ? undefined : age
 }
 
 /** Undefined, which no JSON text means, for what is none. */
@@ -125,7 +222,11 @@ function parseJson(bytes: Buffer): unknown {
 
 /** A member of an object; undefined of anything else. */
 export function at(value: unknown, key: string): unknown {
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>)[key] : undefined
+  return isObject(value) ? value[key] : undefined
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null
 }
 
 /** The items of an array; none of anything else. Go writes an empty list as `null`. */

@@ -4,7 +4,13 @@ import type { JobRow } from '../../../src/engine/dragonfly/wire.ts'
 import { digest } from '../../support/examples.ts'
 
 const [config, layer, other] = [digest('config'), digest('layer'), digest('other')]
-const question: Question = { repository: 'library/app', scope: 'single_seed_peer', blobs: [config, layer], cluster: 1 }
+const question: Question = {
+  repository: 'library/app',
+  scope: 'single_seed_peer',
+  blobs: [config, layer],
+  cluster: 1,
+  requiredShare: 1,
+}
 
 const url = (blob: string, repository = 'library/app') => `https://r.example/v2/${repository}/blobs/${blob}`
 const done = (blob: string, host = 'seed-0') => ({ url: url(blob), hostname: host, ip: `10.0.0.${host.slice(-1)}` })
@@ -16,7 +22,19 @@ function told(cluster: number, success: unknown, failure: unknown = null): Recor
 }
 
 function row(states: unknown, overrides: Partial<JobRow> = {}): JobRow {
-  return { state: 'SUCCESS', bio: '', url: '', result: { job_states: states }, clusters: [], secrets: [], ...overrides }
+  return {
+    id: 1,
+    type: 'preheat',
+    state: 'SUCCESS',
+    bio: '',
+    url: '',
+    createdAt: undefined,
+    echo: { keys: new Set(), byDigest: undefined },
+    result: { job_states: states },
+    clusters: [],
+    secrets: [],
+    ...overrides,
+  }
 }
 
 function cached(states: unknown, overrides: Partial<Question> = {}, clusters: readonly number[] = []): unknown {
@@ -95,6 +113,25 @@ describe('scopes with many hosts', () => {
     const states = [told(1, [done(config, 'a0'), done(layer, 'a0')], [done(layer, 'b1')])]
 
     expect(cached(states, { scope })).toEqual([config])
+  })
+
+  test.each([
+    [1, [config]],
+    [0.67, [config]],
+    [0.66, [config, layer]],
+  ])(
+    'a share of %d is of the hosts that list something and of those that failed the blob',
+    (requiredShare, expected) => {
+      const list = [done(config, 'a0'), done(config, 'b1'), done(layer, 'a0'), done(layer, 'b1')]
+
+      expect(cached([told(1, list, [done(layer, 'c2')])], { scope, requiredShare })).toEqual(expected)
+    },
+  )
+
+  test('a blob that everybody failed is not cached, whatever the share', () => {
+    const states = [told(1, [done(config, 'a0')], [done(layer, 'b1')])]
+
+    expect(cached(states, { scope, requiredShare: 0.01 })).toEqual([config])
   })
 
   test('one seed each is enough for a single seed peer, whichever it is', () => {

@@ -1,0 +1,53 @@
+import { wordsOf } from './wire.ts'
+import { redact } from '../redact.ts'
+import { retryAfterMs, type HttpAnswer } from '../../http.ts'
+import type { Instant } from '../../model/duration.ts'
+import { EdgeError, excerpt } from '../../model/errors.ts'
+
+/** What was asked for, as a message says it. */
+export type Action = 'a ping' | 'a submission' | 'a look at a task' | 'the removal of a failed task'
+
+const ENDPOINT_HINT =
+  'the endpoint must be a supernode >= 1.0.5 (port 8002 unless configured) or a manager from 2.0.1 to 2.4.0 (port 8080)'
+const REMOVED = 'a manager >= 2.4.1 no longer has /preheats: write vendor: dragonfly, and a personal access token'
+
+/**
+ * Words of a manager's 500 to a submission that mean: the same again will fail again.
+ * @see dragonflyoss/dragonfly manager/job/preheat.go, v2.0.1 to v2.4.0
+ */
+const LASTING =
+  /unauthorized|(?:^|[\s:])denied: |(?:manifest|name|blob) (?:unknown|invalid)|no matching manifest|\bip \S+ is invalid|(?:candidate|active) schedulers not found|parse access url failed|unknown preheat type|error parsing HTTP 40[0134]/i
+
+/**
+ * What an answer means that is not the one wanted.
+ * @param who `provider dragonfly-eu`
+ * @param secrets what the request carried; no echo of it gets into the message
+ */
+export function refusal(
+  who: string,
+  action: Action,
+  answer: HttpAnswer,
+  secrets: readonly string[],
+  now: Instant,
+): EdgeError {
+  const { status } = answer
+  const words = wordsOf(answer)
+  const said = words === undefined ? `HTTP ${status}` : `HTTP ${status}: ${excerpt(redact(words, secrets))}`
+  const refused = `${who} answered ${action} with ${said}`
+  if (isConsole(answer)) return new EdgeError('unintelligible', 'PH5008', `${refused}; ${REMOVED}`)
+  if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
+  const later = { retryAfterMs: retryAfterMs(answer.headers, now) }
+  if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
+    return new EdgeError('rejected', 'PH5002', refused)
+  if (status >= 500 || status === 408 || status === 429) return new EdgeError('unavailable', 'PH5001', refused, later)
+  if (status >= 400 && status !== 404 && words !== undefined) return new EdgeError('rejected', 'PH5002', refused)
+  return new EdgeError('unintelligible', 'PH5008', `${refused}, which is not how /preheats answers; ${ENDPOINT_HINT}`)
+}
+
+/** The manager's web console: where it sends whoever asks for a path that it does not have, or that page itself. */
+function isConsole({ status, headers, bytes }: HttpAnswer): boolean {
+  if (status >= 300 && status < 400) return /^(?:https?:\/\/[^/]+)?\/$/.test(headers['location'] ?? '')
+  return status === 200 && (headers['content-type']?.startsWith('text/html') === true || bytes[0] === LESS_THAN)
+}
+
+const LESS_THAN = 0x3c

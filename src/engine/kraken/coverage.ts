@@ -1,0 +1,53 @@
+import type { Wanted } from './wire.ts'
+import type { Claims } from '../../model/evidence.ts'
+
+/** What one look showed of one blob. */
+export interface BlobLook {
+  readonly blob: Wanted
+  /** Addresses of the origins that own it. */
+  readonly owners: readonly string[]
+  /** Those of them that hold all of it. */
+  readonly holders: readonly string[]
+}
+
+/**
+ * Do as many owners hold it as are asked for?
+ * @param replicas undefined: all owners
+ */
+export function isCovered({ owners, holders }: BlobLook, replicas: number | undefined): boolean {
+  return holders.length > 0 && holders.length >= (replicas ?? owners.length)
+}
+
+/**
+ * What the owners were seen to hold. Without its manifest no node can pull the image, so that nothing of it counts as
+ * cached then.
+ * @param looks the manifest's first
+ */
+export function claimsOf(looks: readonly BlobLook[], replicas: number | undefined, source: Claims['source']): Claims {
+  const [manifest, ...blobs] = looks
+  const cached = manifest && isCovered(manifest, replicas) ? blobs.filter((one) => isCovered(one, replicas)) : []
+  return {
+    kind: 'presence',
+    source,
+    cached: cached.map(({ blob }) => blob.digest),
+    peers: new Set(looks.flatMap(({ holders }) => holders)).size,
+  }
+}
+
+/** What is still missing, for a person: the first blob by name and the others by number; undefined for nothing. */
+export function shortfallOf(looks: readonly BlobLook[], replicas: number | undefined): string | undefined {
+  const short = looks.filter((one) => !isCovered(one, replicas))
+  const [first] = short
+  if (first === undefined) return undefined
+  const more = short.length === 1 ? '' : `, and ${short.length - 1} more of ${looks.length} blobs fall short`
+  return `${first.blob.digest} is held by ${first.holders.length} of ${replicas ?? first.owners.length} origins${more}`
+}
+
+/** Why waiting cannot help: Kraken keeps fewer copies than are asked for. */
+export function fewOwners(looks: readonly BlobLook[], replicas: number | undefined): string | undefined {
+  const few = looks.find(({ owners }) => owners.length < (replicas ?? 0))
+  return (
+    few &&
+    `the origins name ${few.owners.length} owners of ${few.blob.digest}, and kraken.replicas asks for ${replicas}`
+  )
+}

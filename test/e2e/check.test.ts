@@ -1,0 +1,249 @@
+import { access, rm } from 'node:fs/promises'
+import { expect, test } from 'vitest'
+import { versionTraps } from '../../src/commands/check.ts'
+import { TOKEN } from '../doubles/dragonfly.ts'
+import { FakeHarbor } from '../doubles/harbor.ts'
+import { cli, startCli, type Ended } from '../support/cli.ts'
+import {
+  addHarbor,
+  GIT_PASSWORD,
+  openSite,
+  policyYaml,
+  providerYaml,
+  resourceYaml,
+  type Site,
+} from '../support/site.ts'
+
+interface Place extends AsyncDisposable {
+  readonly site: Site
+  readonly harbor: FakeHarbor
+}
+
+interface Row {
+  readonly kind: string
+  readonly name: string
+  readonly ok: boolean
+  readonly code: string | null
+  readonly detail: string
+  readonly warnings: readonly string[]
+}
+
+/** A site whose reports have a credential of their own. */
+async function openPlace(files: (site: Site) => Readonly<Record<string, string>> = () => ({})): Promise<Place> {
+  const site = await openSite()
+  const harbor = await FakeHarbor.start()
+  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+  await site.repository.commit({
+    'registries/harbor.yaml': await addHarbor(site, harbor),
+    'providers/dragonfly-eu.yaml': providerYaml(site),
+    'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
+    ...files(site),
+  })
+  await site.secret('git-reports', { username: 'preheatd', password: GIT_PASSWORD })
+  site.bind('git-reports', new URL(site.gitServer.origin).host)
+  await site.configure({ reports: { auth: { type: 'basic', secretRef: { name: 'git-reports' } } } })
+  return {
+    site,
+    harbor,
+    async [Symbol.asyncDispose]() {
+      await harbor[Symbol.asyncDispose]()
+      await site[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function check({ site }: Place, ...args: string[]): Promise<Ended> {
+  return cli(['check', '--config', site.configFile, ...args])
+}
+
+async function rowsOf(place: Place): Promise<readonly Row[]> {
+  return JSON.parse((await check(place, '-o', 'json')).stdout) as Row[]
+}
+
+function failed(rows: readonly Row[]): unknown[] {
+  return rows.filter(({ ok }) => !ok).map(({ kind, name, code }) => [kind, name, code])
+}
+
+test('all that the daemon reaches is reached and named, with versions and abilities', async () => {
+  await using place = await openPlace()
+
+  const ended = await check(place)
+
+  expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: '' })
+  const lines = ended.stdout.split('\n').filter((line) => /^[✔✗]/.test(line))
+  expect(lines).toEqual([
+    expect.stringMatching(/^✔ source http:\S+ main {2}readable, at [0-9a-f]{19}$/),
+    expect.stringMatching(/^✔ config [0-9a-f]{19} {2}3 objects$/),
+    expect.stringMatching(
+      /^✔ reports http:\S+ preheat-reports {2}not there yet: the first report makes it; a push was/,
+    ),
+    expect.stringMatching(/^✔ registry harbor {2}Harbor v2\.12\.2-0a1b2c3d at http/),
+    '✔ project harbor/team  listed, and team/app can be read',
+    '✔ pull harbor  engines get a credential for team/app, by engineAuth auto',
+    expect.stringMatching(/^✔ provider dragonfly-eu {2}answers, .* evidence claimed-by-engine, clusters cluster-1$/),
+  ])
+})
+
+test('it changes nothing: no branch, no state, no job', async () => {
+  await using place = await openPlace()
+
+  await check(place)
+
+  expect(await place.site.repository.revision('preheat-reports')).toBeUndefined()
+  await expect(access(place.site.stateDir)).rejects.toThrow('ENOENT')
+  expect(place.site.dragonfly.posts).toEqual([])
+})
+
+test.each<[string, (place: Place) => unknown, unknown[]]>([
+  [
+    'password of the reports',
+    ({ site }) => site.secret('git-reports', { password: 'wrong' }),
+    ['reports', expect.stringContaining('preheat-reports'), 'PH4001'],
+  ],
+  [
+    'reports credential, which may only read',
+    ({ site }) => (site.gitServer.isReadOnly = true),
+    ['reports', expect.stringContaining('preheat-reports'), 'PH4005'],
+  ],
+  [
+    'robot of the registry',
+    ({ site }) => site.secret('harbor-robot', { password: 'wrong' }),
+    ['registry', 'harbor', 'PH6002'],
+  ],
+  [
+    'token of the engine',
+    ({ site }) => site.secret('dragonfly-eu', { token: 'wrong' }),
+    ['provider', 'dragonfly-eu', 'PH5007'],
+  ],
+  [
+    'token of the engine, which lacks its scope',
+    ({ site }) => (site.dragonfly.tokens = [{ token: TOKEN, scopes: ['cluster'] }]),
+    ['provider', 'dragonfly-eu', 'PH5007'],
+  ],
+  [
+    'secret of the engine, which is not there',
+    ({ site }) => rm(`${site.root}/secrets/dragonfly-eu/token`),
+    ['provider', 'dragonfly-eu', 'PH7001'],
+  ],
+  [
+    'robot, which may not list the artifacts',
+    ({ harbor }) => {
+      harbor.fail({ path: /\/projects\/team\/artifacts$/, answer: { kind: 'status', status: 403 } })
+    },
+    ['project', 'harbor/team', 'PH6002'],
+  ],
+  [
+    'robot, which may not pull',
+    ({ harbor }) => {
+      harbor.fail({ path: /^\/v2\/team\/app\/tags/, answer: { kind: 'status', status: 401 } })
+    },
+    ['project', 'harbor/team', 'PH6002'],
+  ],
+])('a wrong %s is named by its code, and nothing else fails with it', async (_what, spoil, expected) => {
+  await using place = await openPlace()
+  await spoil(place)
+
+  const ended = await check(place, '-o', 'json')
+
+  expect(ended.code).toBe(1)
+  expect(failed(JSON.parse(ended.stdout) as Row[])).toEqual([expected])
+  for (const secret of [GIT_PASSWORD, TOKEN, 'robot-secret']) expect(ended.stdout + ended.stderr).not.toContain(secret)
+})
+
+test('a registry of type oci is asked through its distribution API, and a wrong account is named', async () => {
+  await using place = await openPlace()
+  const { endpoint } = place.harbor
+  await place.site.repository.commit({
+    'registries/harbor.yaml': resourceYaml('Registry', 'harbor', {
+      type: 'oci',
+      endpoint,
+      repositories: ['team/app'],
+      auth: { type: 'basic', secretRef: { name: 'harbor-robot' } },
+    }),
+  })
+
+  const well = await rowsOf(place)
+  await place.site.secret('harbor-robot', { password: 'wrong' })
+  const wrong = await rowsOf(place)
+
+  expect(failed(well)).toEqual([])
+  expect(well.find(({ kind }) => kind === 'project')?.detail).toBe('listed, and team/app can be read')
+  expect(failed(wrong)).toEqual([['registry', 'harbor', 'PH6002']])
+})
+
+test('a person reads what failed, and below it what mends it', async () => {
+  await using place = await openPlace()
+  await place.site.secret('dragonfly-eu', { token: 'wrong' })
+
+  const ended = await check(place)
+
+  expect(ended.code).toBe(1)
+  expect(ended.stdout).toMatch(
+    /^✗ provider dragonfly-eu {2}PH5007 provider dragonfly-eu .*\n {4}help: Check the secret/m,
+  )
+})
+
+test('without its source, check asks the registries and engines that the daemon applied last, and beside it', async () => {
+  await using place = await openPlace()
+  const daemon = startCli(['run', '--config', place.site.configFile])
+  await daemon.says(/"plan.applied"/)
+  await place.site.secret('git', { password: 'wrong' })
+
+  const rows = await rowsOf(place)
+
+  daemon.process.kill('SIGTERM')
+  await daemon.ended()
+  expect(failed(rows)).toEqual([['source', expect.stringContaining('main'), 'PH4001']])
+  expect(rows.map(({ kind }) => kind)).toEqual(['source', 'reports', 'registry', 'project', 'pull', 'provider'])
+  expect(rows[0]?.warnings).toEqual(['registries and providers are those that the daemon applied last'])
+})
+
+test('a file that is broken at the tip fails the check with its place, and the rest is still asked', async () => {
+  await using place = await openPlace(() => ({ 'projects/team/broken.yaml': policyYaml('broken', { project: 1 }) }))
+
+  const rows = await rowsOf(place)
+
+  expect(failed(rows)).toEqual([['config', expect.anything(), expect.stringMatching(/^PH2/)]])
+  expect(rows.find(({ kind }) => kind === 'config')?.detail).toContain('projects/team/broken.yaml:')
+  expect(rows.find(({ kind }) => kind === 'provider')).toMatchObject({ ok: true })
+})
+
+test('traps are warned of: loopback, a project’s demands, providers that are disabled or unused', async () => {
+  await using place = await openPlace((site) => ({
+    'providers/off.yaml': resourceYaml('Provider', 'off', {
+      vendor: 'dragonfly',
+      endpoint: site.dragonfly.endpoint,
+      enabled: false,
+    }),
+  }))
+  place.harbor.project('team', { prevent_vul: 'true' })
+
+  const rows = await rowsOf(place)
+
+  const warnings = (kind: string, name: string) =>
+    rows.find((row) => row.kind === kind && row.name === name)?.warnings.join('\n')
+  expect(failed(rows)).toEqual([])
+  expect(warnings('registry', 'harbor')).toContain('is loopback')
+  expect(warnings('project', 'harbor/team')).toContain(
+    'demands artifacts without vulnerabilities: team/release will be Blocked (PH8005)',
+  )
+  expect(rows.find(({ name }) => name === 'off')).toMatchObject({
+    detail: 'disabled, so it was not asked',
+    warnings: ['no policy uses it'],
+  })
+})
+
+test.each([
+  ['Harbor v2.11.2-0a1b2c3d', '>= 2.4.4', /Harbor 2\.11’s own preheating fails here: .* since 2\.4\.1/],
+  ['Harbor v2.11.2-0a1b2c3d', '>= 2.3.1', undefined],
+  ['Harbor v2.12.2-0a1b2c3d', '> 2.5.1', undefined],
+  ['Harbor v2.13.0', '>= 2.1.57', /Harbor 2\.13’s own preheating may fail here with 422/],
+  ['Harbor v2.13.0', '2.1.65', /fails here with 422/],
+  ['Harbor v2.13.0', '>= 2.2.1', undefined],
+  ['OCI distribution API', '2.1.65', undefined],
+])('%s beside a manager %s: what is known between them is said, and nothing else', (harbor, manager, said) => {
+  const traps = versionTraps(harbor, manager)
+
+  expect(traps).toHaveLength(said === undefined ? 0 : 1)
+  if (said !== undefined) expect(traps[0]).toMatch(said)
+})
