@@ -1,5 +1,5 @@
 import pc from 'picocolors'
-import { OperatorError } from '../model/errors.ts'
+import { EdgeError, OperatorError } from '../model/errors.ts'
 import { codes } from '../model/codes.ts'
 import { SourceError } from '../model/source.ts'
 import { CannotBegin } from '../begin.ts'
@@ -41,7 +41,7 @@ export function explainError(error: unknown): string | undefined {
   if (error instanceof OperatorError) {
     return `error ${error.code}: ${error.message}\n  help: ${error.help ?? codes[error.code].remedy}\n`
   }
-  if (error instanceof SourceError)
+  if (error instanceof SourceError || error instanceof EdgeError)
     return `error ${error.code}: ${error.message}\n  help: ${codes[error.code].remedy}\n`
   return undefined
 }

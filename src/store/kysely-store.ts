@@ -15,6 +15,7 @@ import type {
   UnsentReport,
   UsedRun,
 } from './store.ts'
+import { GroupCommit } from './group-commit.ts'
 import type { ExecutionRow, Flag, Tables, TaskRow } from './tables.ts'
 
 const DAY_MS = 86_400_000
@@ -56,9 +57,12 @@ const EXECUTION_STATES: ReadonlySet<string> = new Set<Execution['state']>(['Sele
 /** The daemon's memory in a relational database; its tables are there already. Closes the database with itself. */
 export class KyselyStore implements Store {
   readonly #db: Kysely<Tables>
+  /** What steps of tasks write: often, and many at once. */
+  readonly #steps: GroupCommit
 
   constructor(db: Kysely<Tables>) {
     this.#db = db
+    this.#steps = new GroupCommit(db)
   }
 
   applied(): Promise<Applied | undefined> {
@@ -243,39 +247,43 @@ export class KyselyStore implements Store {
     now: Instant,
     leaseMs: number,
   ): Promise<OpenTask[]> {
-    const rows = await this.#db
-      .updateTable('tasks')
-      .set({ lease_until: now + leaseMs })
-      .where('id', 'in', (on) =>
-        on
-          .selectFrom('tasks')
-          .select('id')
-          .where('registry', '=', which.registry)
-          .where('provider', '=', which.provider)
-          .where('state', '=', STATE_OF[which.kind])
-          .where('next_at', '<=', now)
-          .where('lease_until', '<=', now)
-          .orderBy('next_at')
-          .orderBy('id')
-          .limit(limit),
-      )
-      .returningAll()
-      .execute()
+    const rows = await this.#steps.run((db) =>
+      db
+        .updateTable('tasks')
+        .set({ lease_until: now + leaseMs })
+        .where('id', 'in', (on) =>
+          on
+            .selectFrom('tasks')
+            .select('id')
+            .where('registry', '=', which.registry)
+            .where('provider', '=', which.provider)
+            .where('state', '=', STATE_OF[which.kind])
+            .where('next_at', '<=', now)
+            .where('lease_until', '<=', now)
+            .orderBy('next_at')
+            .orderBy('id')
+            .limit(limit),
+        )
+        .returningAll()
+        .execute(),
+    )
     return rows.map(openTaskOf).sort((a, b) => a.nextAt - b.nextAt || (a.id < b.id ? -1 : 1))
   }
 
   async saveStep(task: OpenTask): Promise<void> {
-    const saved = await this.#db
-      .updateTable('tasks')
-      .set({ state: task.state, next_at: task.nextAt, body: JSON.stringify(task) })
-      .where('id', '=', task.id)
-      .where('next_at', 'is not', null)
-      .executeTakeFirst()
+    const saved = await this.#steps.run((db) =>
+      db
+        .updateTable('tasks')
+        .set({ state: task.state, next_at: task.nextAt, body: JSON.stringify(task) })
+        .where('id', '=', task.id)
+        .where('next_at', 'is not', null)
+        .executeTakeFirst(),
+    )
     if (saved.numUpdatedRows === 0n) throw new Error(`task ${task.id} is not open`)
   }
 
   async release(task: Task): Promise<void> {
-    await this.#db.transaction().execute(async (db) => {
+    await this.#steps.run(async (db) => {
       const { state, next_at, lease_until, body } = taskRow(task)
       const saved = await db
         .updateTable('tasks')

@@ -330,6 +330,23 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       expect(await store.claim(SUBMITTING, 1, NOW + LEASE_MS, LEASE_MS)).toEqual([submitting])
     })
 
+    test('of many steps that are saved at once, one that cannot be saved fails alone', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [taskAt('1'), taskAt('2')])
+      const claimed = await store.claim(PENDING, 2, NOW, LEASE_MS)
+      const stranger = { ...claimed[0]!, id: 'unheard of' }
+
+      const saved = await Promise.allSettled([
+        store.saveStep({ ...claimed[0]!, attempts: 1 }),
+        store.saveStep(stranger),
+        store.release({ ...claimed[1]!, attempts: 2 }),
+      ])
+
+      expect(saved.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+      expect((await store.tasks(execution().id)).map(({ attempts }) => attempts)).toEqual([1, 2])
+    })
+
     test('is given back with where the task got to', async () => {
       await using place = await newPlace()
       await using store = await place.open()
