@@ -788,7 +788,7 @@ describe('TLS and credentials', () => {
     try {
       expect(await health(pems)).toMatch(/certificate that is not trusted \(\w+\): set tls\.caFile/)
       expect(await health({ ca: pems.cert })).toMatch(
-        /ended the TLS handshake \(\w+\); .*tls\.certFile and tls\.keyFile/,
+        /ended the TLS handshake \([\w/]+\); .*tls\.certFile and tls\.keyFile/,
       )
       expect(await health({ ca: pems.cert, ...pems })).toMatch(/takes notifications/)
     } finally {
