@@ -347,7 +347,8 @@ export class Daemon {
     const declared = providers.find(({ resource }) => resource.name === name)?.resource
     if (declared === undefined) return true
     const engine = await this.#ports.drivers.engine(declared)
-    return (await engine.health(signal)).ok
+    const health = await engine.health(signal)
+    return health.ok || health.code !== 'PH5001'
   }
 
   #onEnded(execution: EndedExecution): void {

@@ -4,7 +4,7 @@ import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import type { Config } from '../config/load.ts'
 import { DeadlineError, withDeadline } from '../deadline.ts'
-import type { Abilities, Engine } from '../engine/engine.ts'
+import type { Abilities } from '../engine/engine.ts'
 import type { Drivers } from '../execution/loop.ts'
 import { checkPush } from '../git/check.ts'
 import { isLoopback } from '../model/address.ts'
@@ -302,23 +302,12 @@ async function checkProvider(
   const found = await attempt(place, 'PH5001', signal, async (during) => {
     const engine = await drivers.engine(provider)
     const health = await engine.health(during)
-    if (!health.ok) throw new EdgeError('rejected', await codeOf(engine, during), health.detail)
+    if (!health.ok) throw new EdgeError('rejected', health.code, health.detail)
     const abilities = await engine.abilities(during)
     const version = provider.vendor === 'dragonfly' ? abilities.version : undefined
     return { detail: `${health.detail}; ${abilitiesText(abilities)}`, version, warnings: abilityWarnings(abilities) }
   })
   return { ...found, warnings: [...found.warnings, ...warnings] }
-}
-
-/** Health carries no code. An engine that answers another question as it should is not silent: it refuses a right. */
-async function codeOf(engine: Engine, signal: AbortSignal): Promise<Code> {
-  try {
-    await engine.abilities(signal)
-    return 'PH5007'
-  } catch (error) {
-    if (error instanceof EdgeError || error instanceof OperatorError) return error.code
-    throw error
-  }
 }
 
 function abilitiesText({ version, evidence, clusters }: Abilities): string {

@@ -1,3 +1,4 @@
+import type { Code } from '../model/codes.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Claims } from '../model/evidence.ts'
 import type { Job, Order, Verdict } from '../model/task.ts'
@@ -30,11 +31,11 @@ export interface Abilities {
   readonly ignored?: readonly string[]
 }
 
-export interface Health {
-  readonly ok: boolean
-  /** `answers, and the token may submit jobs`; or what is wrong. */
-  readonly detail: string
-}
+export type Health =
+  /** `answers, and the token may submit jobs` */
+  | { readonly ok: true; readonly detail: string }
+  /** What is wrong; PH5001 when nobody answers. */
+  | { readonly ok: false; readonly code: Code; readonly detail: string }
 
 /**
  * A P2P engine that preheats. One object per declared Provider; safe for concurrent calls; the provider's limits are

@@ -40,7 +40,7 @@ export function describesAnEngine(open: () => Promise<EngineStage>, openDead: ()
 
     const health = await stage.engine.health(never)
 
-    expect(health).toEqual({ ok: false, detail: expect.stringContaining('does not answer') })
+    expect(health).toEqual({ ok: false, code: 'PH5001', detail: expect.stringContaining('does not answer') })
   })
 
   test('every manifest of an order has its jobs, with keys of their own, and asking twice gives the same', async () => {

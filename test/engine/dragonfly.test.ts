@@ -798,7 +798,11 @@ describe('health', () => {
   ])('%s is not health', async (_, script, detail) => {
     await using stage = await scripted(script)
 
-    expect(await stage.engine.health(never)).toEqual({ ok: false, detail: expect.stringMatching(detail) })
+    expect(await stage.engine.health(never)).toEqual({
+      ok: false,
+      code: expect.stringMatching(/^PH50/),
+      detail: expect.stringMatching(detail),
+    })
   })
 
   test('a token that may not submit jobs is not health', async () => {
@@ -806,6 +810,7 @@ describe('health', () => {
 
     expect(await stage.engine.health(never)).toEqual({
       ok: false,
+      code: 'PH5007',
       detail: expect.stringContaining('Required permission: job'),
     })
   })

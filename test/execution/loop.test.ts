@@ -228,7 +228,7 @@ test('a provider that stopped answering is left alone, its tasks spend nothing, 
     asked++
     return isWell ? jobs(of) : Promise.reject(silence)
   }
-  silent.health = () => Promise.resolve({ ok: isWell, detail: '' })
+  silent.health = () => Promise.resolve(isWell ? { ok: true, detail: '' } : { ok: false, code: 'PH5001', detail: '' })
   const loop = one.loop({ submitsInFlight: () => 2 })
   const stop = new AbortController()
   const running = loop.run(() => false, stop.signal, never)

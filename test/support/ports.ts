@@ -1,7 +1,7 @@
 import type { Candidate, Content, Digest } from '../../src/model/artifact.ts'
 import { EdgeError } from '../../src/model/errors.ts'
 import { distinctBlobs } from '../../src/model/artifact.ts'
-import type { Engine, Observation, Probe, WantedJob } from '../../src/engine/engine.ts'
+import type { Engine, Health, Observation, Probe, WantedJob } from '../../src/engine/engine.ts'
 import type { ArtifactSource, ProjectRules } from '../../src/registry/registry.ts'
 import type { Job, Order } from '../../src/model/task.ts'
 import { manifest } from './examples.ts'
@@ -77,7 +77,7 @@ export class MemoryEngine implements Engine {
   #inFlight = 0
   mostInFlight = 0
 
-  health(): Promise<{ ok: boolean; detail: string }> {
+  health(): Promise<Health> {
     return Promise.resolve({ ok: true, detail: 'in memory' })
   }
 

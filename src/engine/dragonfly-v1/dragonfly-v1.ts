@@ -83,7 +83,7 @@ class DragonflyV1 implements Engine {
       if (whose === undefined) throw this.#refusal('a look at a task', asked)
       return { ok: true, detail: `answers as a ${whose} that has /preheats; ${NOT_SHOWN}` }
     } catch (error) {
-      if (error instanceof EdgeError) return { ok: false, detail: error.message }
+      if (error instanceof EdgeError) return { ok: false, code: error.code, detail: error.message }
       throw error
     }
   }

@@ -117,7 +117,7 @@ class Dragonfly implements Engine {
       await this.#newestPreheat(signal)
       return { ok: true, detail: 'answers, and the token may submit jobs' }
     } catch (error) {
-      if (error instanceof EdgeError) return { ok: false, detail: error.message }
+      if (error instanceof EdgeError) return { ok: false, code: error.code, detail: error.message }
       throw error
     }
   }

@@ -70,13 +70,16 @@ class Kraken implements Engine {
       ...[...this.#origins.values()].map((origin) => this.#checkOrigin(origin, signal)),
       ...(this.#tracker ? [answers(this.#tracker, signal)] : []),
     ])
-    const bad: string[] = []
+    const bad: EdgeError[] = []
     for (const check of checks) {
       if (check.status === 'fulfilled') continue
       if (!(check.reason instanceof EdgeError)) throw check.reason
-      bad.push(check.reason.message)
+      bad.push(check.reason)
     }
-    if (bad.length > 0) return { ok: false, detail: bad.join('; ') }
+    const [worst] = bad
+    if (worst !== undefined) {
+      return { ok: false, code: worst.code, detail: bad.map(({ message }) => message).join('; ') }
+    }
     const proxy = this.#settings.mode === 'notify' ? 'the proxy takes notifications' : 'the proxy answers'
     const origins = this.#origins.size === 0 ? 'no origins are declared' : `${this.#origins.size} origins name owners`
     return { ok: true, detail: `${proxy}, ${origins}${this.#tracker ? ', the tracker answers' : ''}` }

@@ -70,9 +70,13 @@ class PullThrough implements Engine {
       const headers = await this.#cache.read(reading, () => undefined, signal)
       if (headers['content-type']?.includes('html') !== true)
         return { ok: true, detail: 'answers at /v2/ as a registry, and lets us in' }
-      return { ok: false, detail: `${this.#cache.who} answers at /v2/ with a page for people: it is no registry` }
+      return {
+        ok: false,
+        code: 'PH5008',
+        detail: `${this.#cache.who} answers at /v2/ with a page for people: it is no registry`,
+      }
     } catch (error) {
-      if (error instanceof EdgeError) return { ok: false, detail: error.message }
+      if (error instanceof EdgeError) return { ok: false, code: error.code, detail: error.message }
       throw error
     }
   }

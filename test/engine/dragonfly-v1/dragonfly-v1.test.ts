@@ -464,7 +464,7 @@ describe('a manager that no longer has /preheats', () => {
     await using on = await stage({ dialect: 'removed' })
     const what = on.image('base')
 
-    expect(await on.engine.health(never)).toEqual({ ok: false, detail: removed.message })
+    expect(await on.engine.health(never)).toEqual({ ok: false, code: 'PH5008', detail: removed.message })
     await expect(submit(on, what)).rejects.toMatchObject(removed)
     await expect(look(on, what, '1')).rejects.toMatchObject(removed)
   })
@@ -640,7 +640,11 @@ describe('an answer that is not the one wanted', () => {
   ])('health of %s, which %s', async (dialect, _, message) => {
     await using on = await stage({ dialect })
 
-    expect(await on.engine.health(never)).toEqual({ ok: false, detail: expect.stringMatching(message) })
+    expect(await on.engine.health(never)).toEqual({
+      ok: false,
+      code: expect.stringMatching(/^PH50/),
+      detail: expect.stringMatching(message),
+    })
   })
 
   test('health of something that answers a ping with something else', async () => {

@@ -718,6 +718,7 @@ describe('health', () => {
 
     expect(await stage.engine.health(never)).toEqual({
       ok: false,
+      code: 'PH5008',
       detail: expect.stringContaining('this is Kraken’s nginx port; name the proxy server’s own listener'),
     })
   })
@@ -761,6 +762,7 @@ describe('health', () => {
 
     expect(await engine.health(never)).toEqual({
       ok: false,
+      code: 'PH5002',
       detail: expect.stringContaining(`${kraken.address('origin-2')} as an owner, which is not among kraken.origins`),
     })
   })
@@ -822,7 +824,11 @@ describe('TLS and credentials', () => {
   test('a credential does not go over plain http unless the Provider allows it', async () => {
     await using engine = krakenEngine({ endpoint: 'http://kraken.invalid', ...bearer }, { mode: 'notify' })
 
-    expect(await engine.health(never)).toEqual({ ok: false, detail: expect.stringContaining('plain http') })
+    expect(await engine.health(never)).toEqual({
+      ok: false,
+      code: expect.stringMatching(/^PH/),
+      detail: expect.stringContaining('plain http'),
+    })
   })
 })
 

@@ -133,7 +133,11 @@ describeWithDockerRegistry('a real docker-registry in proxy mode', () => {
     expect(await known.health(never)).toMatchObject({ ok: true })
     expect(await known.submit(order, job!, PULL_TOKEN, never)).toBe(`read-${job!.manifest}`)
     for (const engine of [stranger, impostor]) {
-      expect(await engine.health(never)).toEqual({ ok: false, detail: expect.stringContaining('HTTP 401') })
+      expect(await engine.health(never)).toEqual({
+        ok: false,
+        code: 'PH5007',
+        detail: expect.stringContaining('HTTP 401'),
+      })
       await expect(engine.submit(order, job!, PULL_TOKEN, never)).rejects.toMatchObject({
         fault: 'rejected',
         code: 'PH5007',
@@ -786,6 +790,7 @@ describe('health', () => {
 
     expect(await engineOf(cache.endpoint).health(never)).toEqual({
       ok: false,
+      code: 'PH5008',
       detail: expect.stringContaining('no registry'),
     })
   })
