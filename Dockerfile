@@ -28,6 +28,8 @@ COPY --from=build /app/dist ./dist
 ENV NODE_ENV=production PREHEATD_CONFIG=/etc/preheatd/preheatd.yaml PREHEATD_STATE_DIR=/data
 VOLUME /data
 USER 65532:65532
+EXPOSE 9440 9292
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s CMD ["node", "-e", "fetch('http://127.0.0.1:9440/livez').then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["tini", "--", "node", "/app/dist/cli.js"]
 CMD ["run"]

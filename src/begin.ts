@@ -3,8 +3,8 @@ import { targetsOf } from './model/targets.ts'
 import { compactInstant, formatInstant, type Instant } from './model/duration.ts'
 import type { Clock } from './model/clock.ts'
 import type { Emit } from './model/events.ts'
-import type { Cause, Execution, Snapshot } from './model/execution.ts'
-import { policyAddress, type PreheatPolicy, type Refresh } from './model/policy.ts'
+import type { Cause, ConfigCommit, Execution, Snapshot } from './model/execution.ts'
+import { endOfSuspension, policyAddress, type PreheatPolicy, type Refresh } from './model/policy.ts'
 import { ofKind, resourceKey, type Located } from './model/resource.ts'
 import type { PreheatRun } from './model/run.ts'
 import { findPolicy } from './model/find-policy.ts'
@@ -12,10 +12,19 @@ import { SlotCalculator } from './model/schedule.ts'
 import { dueSlots } from './trigger/scheduler.ts'
 import { dueDuty, dutiesOf, dutyKey } from './trigger/upkeep.ts'
 import type { Trouble } from './report/status.ts'
-import type { Applied, MissedSlot, ScheduleState, Store } from './store/store.ts'
+import type { Asked } from './model/operations.ts'
+import type { Applied, MissedSlot, OperatorSuspension, PendingEvent, ScheduleState, Store } from './store/store.ts'
+
+/** More events of one policy at once are not looked at one by one. */
+const MAX_SUBJECTS = 1000
 
 export interface BeginPorts {
-  readonly store: Pick<Store, 'begin' | 'miss' | 'schedules' | 'openExecutions' | 'usedRuns'>
+  readonly store: Pick<
+    Store,
+    'begin' | 'miss' | 'schedules' | 'openExecutions' | 'usedRuns' | 'suspensions' | 'pendingEvents' | 'dropEvents'
+  >
+  /** Stops the execution that a new one takes the place of. */
+  readonly replace: (executionId: string, reason: string) => Promise<void>
   readonly clock: Clock
   readonly emit: Emit
 }
@@ -39,13 +48,15 @@ export async function beginDueSlots(
   const { store, clock, emit } = ports
   const now = clock.now()
   const states = new Map((await store.schedules()).map((state) => [state.policyKey, state]))
-  const busy = new Set((await store.openExecutions()).map(({ policyKey }) => policyKey))
+  const open = await store.openExecutions()
+  const busy = new Set(open.map(({ policyKey }) => policyKey))
+  const suspensions = await store.suspensions()
   const begun: Selecting[] = []
   const slots = new SlotCalculator()
   for (const { resource: policy, key } of ofKind(applied.objects, 'PreheatPolicy')) {
     const state = states.get(key)
     if (state === undefined || !wanted(key)) continue
-    const due = dueSlots(policy, state, now, busy.has(key), slots)
+    const due = dueSlots(resting(policy, key, suspensions), state, now, busy.has(key), slots)
     if (due.until === state.until) continue
     const missed = due.missed.map(({ slot, reason }): MissedSlot => ({
       policyKey: key,
@@ -59,9 +70,91 @@ export async function beginDueSlots(
       ports,
     )
     if (execution !== undefined) begun.push(execution)
+    if (execution !== undefined && due.replaces === true)
+      for (const { id, policyKey } of open.filter((one) => one.policyKey === key))
+        await ports.replace(id, `${execution.id} of ${policyKey} began, and concurrency is replace`)
     for (const { slot, reason } of missed) emit({ name: 'slot.missed', policyKey: key, slot, reason })
   }
   return begun
+}
+
+/** What an operator lets rest, a policy or all of them. */
+export function suspensionOf(
+  policyKey: string,
+  suspensions: ReadonlyMap<string, OperatorSuspension>,
+): OperatorSuspension | undefined {
+  return suspensions.get(policyKey) ?? suspensions.get('*')
+}
+
+/** The policy as it stands with what operators say; their word has no end of its own. */
+function resting(
+  policy: PreheatPolicy,
+  key: string,
+  suspensions: ReadonlyMap<string, OperatorSuspension>,
+): PreheatPolicy {
+  const said = suspensionOf(key, suspensions)
+  if (said === undefined) return policy
+  return { ...policy, suspend: { until: undefined, reason: `by ${said.by}${said.reason && `: ${said.reason}`}` } }
+}
+
+/**
+ * Begins one execution a policy for the events whose time to wait for more is over. An event that came while its policy
+ * rests is dropped: whatever it was about is found by the next schedule, run or look.
+ */
+export async function beginDueEvents(applied: Applied, ports: BeginPorts): Promise<Selecting[]> {
+  const { store, clock, emit } = ports
+  const now = clock.now()
+  const suspensions = await store.suspensions()
+  const policies = new Map(ofKind(applied.objects, 'PreheatPolicy').map(({ key, resource }) => [key, resource]))
+  const begun: Selecting[] = []
+  for (const [policyKey, events] of byPolicy(await store.pendingEvents())) {
+    const policy = policies.get(policyKey)
+    const since = Math.min(...events.map((event) => event.since))
+    if (policy !== undefined && now < dueAt(policy, since)) continue
+    const cause: Cause = {
+      type: 'event_based',
+      since,
+      events: [...new Set(events.flatMap(({ kinds }) => kinds))].sort(),
+      // So many are no event but a campaign: all that the policy covers is looked at.
+      subjects:
+        events.length > MAX_SUBJECTS ? [] : events.map(({ repository, reference }) => ({ repository, reference })),
+    }
+    const rests = policy === undefined || !policy.enabled || isResting(resting(policy, policyKey, suspensions), now)
+    const execution = rests ? undefined : tryExecution(policy, cause, since, applied, now)
+    if (execution === undefined) await store.dropEvents(events)
+    else if (await store.begin(execution, { events })) {
+      emit({ name: 'execution.started', execution })
+      begun.push(execution)
+    } else await store.dropEvents(events)
+  }
+  return begun
+}
+
+/** When the events that wait are acted on: `debounce` after the first; undefined: none waits. */
+export async function nextEventsAt(
+  applied: Applied,
+  store: Pick<Store, 'pendingEvents'>,
+): Promise<Instant | undefined> {
+  const policies = new Map(ofKind(applied.objects, 'PreheatPolicy').map(({ key, resource }) => [key, resource]))
+  const due = [...byPolicy(await store.pendingEvents())].map(([key, events]) => {
+    const policy = policies.get(key)
+    return policy === undefined ? 0 : dueAt(policy, Math.min(...events.map(({ since }) => since)))
+  })
+  return due.length === 0 ? undefined : Math.min(...due)
+}
+
+function byPolicy(events: readonly PendingEvent[]): Map<string, PendingEvent[]> {
+  const groups = new Map<string, PendingEvent[]>()
+  for (const event of events) groups.set(event.policyKey, [...(groups.get(event.policyKey) ?? []), event])
+  return groups
+}
+
+function dueAt({ trigger }: PreheatPolicy, since: Instant): Instant {
+  return since + (trigger.type === 'event_based' ? trigger.debounceMs : 0)
+}
+
+function isResting({ suspend }: PreheatPolicy, now: Instant): boolean {
+  return suspend !== undefined && now < endOfSuspension(suspend)
 }
 
 /** Begins the upkeep that is due. What is due while the policy's execution still runs waits for the next time. */
@@ -74,8 +167,10 @@ export async function beginDueDuties(
   const now = clock.now()
   const states = new Map((await store.schedules()).map((state) => [state.policyKey, state]))
   const busy = new Set((await store.openExecutions()).map(({ policyKey }) => policyKey))
+  const suspensions = await store.suspensions()
   const begun: Selecting[] = []
   for (const { resource: policy, key } of ofKind(applied.objects, 'PreheatPolicy')) {
+    if (suspensionOf(key, suspensions) !== undefined) continue
     for (const duty of dutiesOf(policy)) {
       const state = states.get(dutyKey(key, duty.upkeep))
       const at = state === undefined || !wanted(state.policyKey) ? undefined : dueDuty(duty, state.until, now)
@@ -194,7 +289,7 @@ function executionOfRun(run: PreheatRun, applied: Applied, now: Instant): Select
  */
 export async function beginManual(
   name: string,
-  by: string,
+  { by, reason }: Asked,
   applied: Applied,
   { store, clock, emit }: BeginPorts,
 ): Promise<Selecting> {
@@ -202,7 +297,7 @@ export async function beginManual(
   const now = clock.now()
   const execution = newExecution(
     policyNamed(name, policies),
-    { type: 'manual', acceptedAt: now, by },
+    { type: 'manual', acceptedAt: now, by, ...(reason !== '' && { reason }) },
     now,
     undefined,
     applied,
@@ -220,6 +315,12 @@ function policyNamed(name: string, policies: readonly PreheatPolicy[]): PreheatP
   return found.policy
 }
 
+/** A commit and what it declares. */
+interface Declared {
+  readonly config: ConfigCommit
+  readonly objects: readonly Located[]
+}
+
 /**
  * An execution with all that it keeps. Its id is made of what caused it, so that whoever reaches the same cause
  * computes the same id, and the store lets only the first begin.
@@ -231,7 +332,7 @@ export function newExecution(
   cause: Cause,
   at: Instant,
   refresh: Refresh | undefined,
-  applied: Pick<Applied, 'config' | 'objects'>,
+  declared: Declared,
   now: Instant,
 ): Selecting {
   const policyKey = resourceKey(policy)
@@ -244,17 +345,16 @@ export function newExecution(
     policyKey,
     cause,
     at,
-    snapshot: snapshotOf(policy, refresh, applied),
+    snapshot: {
+      ...snapshotOf(policy, refresh, declared),
+      ...('subjects' in cause && cause.subjects.length > 0 && { subjects: cause.subjects }),
+    },
     startedAt: now,
     state: 'Selecting',
   }
 }
 
-function snapshotOf(
-  policy: PreheatPolicy,
-  refresh: Refresh | undefined,
-  { config, objects }: Pick<Applied, 'config' | 'objects'>,
-): Snapshot {
+function snapshotOf(policy: PreheatPolicy, refresh: Refresh | undefined, { config, objects }: Declared): Snapshot {
   const registry = ofKind(objects, 'Registry').find(({ resource }) => resource.name === policy.registry)?.resource
   if (registry === undefined) throw new CannotBegin(`registry ${policy.registry} is not declared any more`)
   const providers = ofKind(objects, 'Provider').map(({ resource }) => resource)
@@ -266,6 +366,8 @@ function snapshotOf(
 /** For messages: what caused an execution, in a few words. */
 export function causeText(cause: Cause): string {
   if ('slot' in cause) return `slot ${formatInstant(cause.slot)}`
+  if ('subjects' in cause)
+    return `${cause.events.join(', ')} of ${cause.subjects.length} at ${formatInstant(cause.since)}`
   if ('upkeep' in cause) return `${cause.upkeep === 'drift' ? 'drift' : 'keepWarm'} ${formatInstant(cause.at)}`
   return 'run' in cause ? `PreheatRun ${cause.run.name}` : `asked for by ${cause.by}`
 }

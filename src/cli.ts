@@ -1,5 +1,17 @@
 #!/usr/bin/env node
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { executions } from './commands/executions.ts'
+import { explain } from './commands/explain.ts'
+import { init } from './commands/init.ts'
+import { invalidate } from './commands/invalidate.ts'
+import { logs } from './commands/logs.ts'
+import type { OperatorOptions } from './commands/operator.ts'
+import { reconcile } from './commands/reconcile.ts'
+import { resume } from './commands/resume.ts'
+import { schedule } from './commands/schedule.ts'
+import { status } from './commands/status.ts'
+import { stop as stopExecution } from './commands/stop.ts'
+import { suspend } from './commands/suspend.ts'
 import { check } from './commands/check.ts'
 import { exit, explainError, processIo, type Exit, type Io } from './commands/command.ts'
 import { once } from './commands/once.ts'
@@ -96,16 +108,23 @@ Examples:
   program
     .command('preheat')
     .argument('<policy>', 'project/name, or the name alone where it is unambiguous')
-    .description('run one policy now')
+    .description('run one policy now, through the daemon that lives on the state folder if there is one')
     .addOption(CONFIG)
     .option('--wait', 'until the execution has ended', false)
     .option('--allow-unverified', 'let the result Unverified count as success', false)
+    .option('--reason <text>', 'it goes into the report', '')
     .addOption(output(['text', 'json']))
     .addHelpText('after', '\nExample:\n  $ preheatd preheat library/release-images --wait')
     .action(
       async (
         policy: string,
-        options: { config: string; wait: boolean; allowUnverified: boolean; output: 'text' | 'json' },
+        options: {
+          config: string
+          wait: boolean
+          allowUnverified: boolean
+          reason: string
+          output: 'text' | 'json'
+        },
       ) => {
         done(await preheat(policy, options, io, stop))
       },
@@ -191,7 +210,113 @@ Examples:
       },
     )
 
+  program
+    .command('explain')
+    .argument('<policy>', 'library/release-images, or its bare name')
+    .argument('[artifact]', 'only this: app, app:v1 or library/app@sha256:…')
+    .description('for every artifact the rule, with file and line, that takes it in or leaves it out; submits nothing')
+    .addOption(CONFIG)
+    .addOption(output(['text', 'json']))
+    .addHelpText(
+      'after',
+      '\nReads the policy at the tip of the source. May run beside the daemon.\n\nExample:\n  $ preheatd explain library/release-images app:v1-rc1',
+    )
+    .action(
+      async (policy: string, artifact: string | undefined, options: { config: string; output: 'text' | 'json' }) => {
+        done(await explain(policy, artifact, options, io, stop))
+      },
+    )
+
+  operatorCommands(program, io, stop, done)
   return program
+}
+
+/** What an operator asks in an incident, of the daemon that lives on the state folder. */
+function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (code: Exit) => void): void {
+  const command = (name: string, about: string) =>
+    program
+      .command(name)
+      .description(about)
+      .addOption(CONFIG)
+      .addOption(output(['text', 'json']))
+  const reason = () => new Option('--reason <text>', 'it goes into the report')
+
+  command(
+    'status',
+    'how policies, providers and the source stand; what the state folder says where no daemon runs',
+  ).action(async (options: OperatorOptions) => {
+    done(await status(options, io, stop))
+  })
+  command('executions', 'the newest executions, of one policy or of all')
+    .argument('[policy]', 'library/release-images, or its bare name')
+    .addOption(new Option('--limit <n>', 'how many').default(50).argParser((text) => countOf(text, 1000)))
+    .action(async (policy: string | undefined, options: OperatorOptions & { limit: number }) => {
+      done(await executions(policy, options, io, stop))
+    })
+  command('logs', 'what an execution, or one task of it, did')
+    .argument('<execution>', '20261121T020000Z-3f9a1c07')
+    .argument('[task]', 'only this task')
+    .option('-f, --follow', 'until it ends', false)
+    .action(async (execution: string, task: string | undefined, options: OperatorOptions & { follow: boolean }) => {
+      done(await logs(execution, task, options, io, stop))
+    })
+  command('stop', 'ends an execution early; what engines were given goes on there')
+    .argument('<execution>', '20261121T020000Z-3f9a1c07')
+    .addOption(reason().makeOptionMandatory())
+    .action(async (execution: string, options: OperatorOptions & { reason: string }) => {
+      done(await stopExecution(execution, options, io, stop))
+    })
+  const everyPolicy = (policy: string | undefined, all: boolean, one: Command) => {
+    if ((policy === undefined) !== all) one.error('error: name a policy, or --all', { exitCode: exit.usage })
+  }
+  command('suspend', 'lets schedule and events rest until resume; manual runs go on')
+    .argument('[policy]', 'library/release-images, or its bare name')
+    .option('--all', 'every policy', false)
+    .addOption(reason().makeOptionMandatory())
+    .action(
+      async (policy: string | undefined, options: OperatorOptions & { reason: string; all: boolean }, one: Command) => {
+        everyPolicy(policy, options.all, one)
+        done(await suspend(policy, options, io, stop))
+      },
+    )
+  command('resume', 'ends what suspend began')
+    .argument('[policy]', 'library/release-images, or its bare name')
+    .option('--all', 'what was suspended by suspend --all', false)
+    .addOption(reason().default(''))
+    .action(
+      async (policy: string | undefined, options: OperatorOptions & { reason: string; all: boolean }, one: Command) => {
+        everyPolicy(policy, options.all, one)
+        done(await resume(policy, options, io, stop))
+      },
+    )
+  command('reconcile', 'looks at the source now').action(async (options: OperatorOptions) => {
+    done(await reconcile(options, io, stop))
+  })
+  command('invalidate', 'forgets what a provider is known to hold, so that the next run sends it again')
+    .argument('<provider>', 'its name')
+    .addOption(reason().default(''))
+    .action(async (provider: string, options: OperatorOptions & { reason: string }) => {
+      done(await invalidate(provider, options, io, stop))
+    })
+  command('schedule', 'when a policy runs next')
+    .argument('<policy>', 'library/release-images, or its bare name')
+    .addOption(new Option('--next <n>', 'how many slots').default(10).argParser((text) => countOf(text, 100)))
+    .action(async (policy: string, options: OperatorOptions & { next: number }) => {
+      done(await schedule(policy, options, io, stop))
+    })
+  program
+    .command('init')
+    .argument('<dir>', 'a folder that is empty or not there')
+    .description('a config folder to start from, with schema lines for editors')
+    .addOption(output(['text', 'json']))
+    .action(async (dir: string, options: { output: 'text' | 'json' }) => {
+      done(await init(dir, options, io, stop))
+    })
+}
+
+function countOf(text: string, most: number): number {
+  const isCount = (one: string) => (/^\d{1,4}$/.test(one) && +one >= 1 && +one <= most ? +one : undefined)
+  return parsedOr(text, isCount, `Write a number from 1 to ${most}.`)
 }
 
 function parsedOr<T>(text: string, parse: (text: string) => T | undefined, help: string): T {

@@ -1,25 +1,53 @@
 import { setMaxListeners } from 'node:events'
 import pLimit, { type LimitFunction } from 'p-limit'
-import { CannotBegin, beginDueDuties, beginDueSlots, beginManual, beginRuns, type Selecting } from './begin.ts'
-import { finish, selectArtifacts } from './fulfil.ts'
+import {
+  CannotBegin,
+  beginDueDuties,
+  beginDueEvents,
+  beginDueSlots,
+  beginManual,
+  beginRuns,
+  nextEventsAt,
+  type BeginPorts,
+  type Selecting,
+} from './begin.ts'
+import { expire, finish, selectArtifacts, stop } from './fulfil.ts'
+import { nextPollAt, poll, polledKey, polledOf, routeDeliveries } from './poll.ts'
 import { reconcile, type Reconciled } from './reconcile.ts'
 import { isUrgent, sendReports, type Sent } from './send-reports.ts'
+import type { ConfigReader } from './config/reader.ts'
 import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
 import { parseRuns } from './report/runs.ts'
+import { Closers } from './closers.ts'
 import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
 import { dutiesOf, dutyKey, nextDuty } from './trigger/upkeep.ts'
 import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
-import type { Emit } from './model/events.ts'
+import { EdgeError, OperatorError } from './model/errors.ts'
+import type { Emit, Event } from './model/events.ts'
 import type { EndedExecution } from './model/execution.ts'
 import { SlotCalculator } from './model/schedule.ts'
 import { ofKind } from './model/resource.ts'
 import { SourceError, type Publisher, type Source } from './model/source.ts'
+import type { Asked } from './model/operations.ts'
 import type { Applied, Store } from './store/store.ts'
+
+/** One of several daemons on one store leads: it syncs, runs schedules, selects and reports. All of them do tasks. */
+interface Election {
+  /** Waits until this one leads. */
+  lead(signal: AbortSignal): Promise<AsyncDisposable & { readonly lost: AbortSignal }>
+  /** Calls back when another one wrote something that may concern this one. */
+  listen(changed: () => void): AsyncDisposable
+}
 
 /** All that the daemon works with. */
 export interface DaemonPorts {
+  /** Undefined: it has its store to itself. */
+  readonly election: Election | undefined
+  /** A loop turned. */
+  readonly beat: (loop: Loop) => void
   readonly source: Source
+  readonly reader: ConfigReader
   readonly publisher: Publisher
   readonly store: Store
   readonly drivers: Drivers
@@ -47,8 +75,21 @@ interface DaemonSettings {
   readonly graceMs: number
 }
 
+/** What the daemon does all the time. */
+export const LOOPS = ['source', 'schedule', 'events', 'tasks', 'reports'] as const
+export type Loop = (typeof LOOPS)[number]
+
+/** The longest rest of a loop, so that it is seen to turn. */
+const LONGEST_REST_MS = 15_000
+/** How many announcements are remembered for `logs`. */
+const JOURNAL_LENGTH = 10_000
+
 /** How soon a flush is tried again that could not be pushed, or was over its budget. */
 const FLUSH_AGAIN_MS = 60_000
+/** How soon a slot is looked at again that waits for the execution before it. */
+const WAITING_SLOT_MS = 5_000
+/** How soon a registry is asked again that could not be listed. */
+const POLL_AGAIN_MS = 60_000
 /** How soon a loop begins anew that failed: a full disk heals, and so must we. */
 const LOOP_AGAIN_MS = 5_000
 
@@ -73,14 +114,31 @@ export class Daemon {
   #wakeSchedule: () => void = () => undefined
   #wakeFlush: () => void = () => undefined
   #wakeSource: () => void = () => undefined
+  #wakeEvents: () => void = () => undefined
+  #leads = false
+  #trouble: { readonly code: string; readonly message: string } | undefined
+  readonly #listeners = new Set<(event: Event) => void>()
+  readonly #journal: { readonly at: Instant; readonly event: Event }[] = []
+  /** By project, when a look at it failed. */
+  readonly #pollFailedAt = new Map<string, Instant>()
+  readonly #beginPorts: BeginPorts
 
   constructor(ports: DaemonPorts) {
     const emit: Emit = (event) => {
+      this.#remember(event)
       if (event.name === 'execution.ended') this.#onEnded(event.execution)
+      if (event.name === 'source.failed') this.#trouble = { code: event.code, message: event.message }
+      if (event.name === 'source.unchanged' || event.name === 'plan.applied') this.#trouble = undefined
       if (event.name === 'provider.circuit') this.#flushWithin(ports.settings.flushIntervalMs)
       ports.emit(event)
     }
     this.#ports = { ...ports, emit }
+    this.#beginPorts = {
+      ...this.#ports,
+      replace: async (id, reason) => {
+        await stop(id, { by: 'preheatd', reason }, this.#ports)
+      },
+    }
     this.#selections = pLimit(ports.settings.selections)
     const limits: Limits = {
       requests: ports.settings.requests,
@@ -105,10 +163,76 @@ export class Daemon {
     this.#wakeSource()
   }
 
+  /** The inbox has something. */
+  nudgeEvents(): void {
+    this.#wakeEvents()
+  }
+
+  get applied(): Applied | undefined {
+    return this.#applied
+  }
+
+  /** Does it sync, run schedules and report? */
+  get leads(): boolean {
+    return this.#leads
+  }
+
+  /** What was wrong with the last look at the source; undefined: nothing. */
+  get trouble(): { readonly code: string; readonly message: string } | undefined {
+    return this.#trouble
+  }
+
+  /** Providers that stopped answering, and until when their tasks wait. */
+  silentUntil(): ReadonlyMap<string, Instant> {
+    return this.#tasks.silentUntil()
+  }
+
+  /** Calls back with every announcement, until the returned function is called. */
+  watch(listener: (event: Event) => void): () => void {
+    this.#listeners.add(listener)
+    return () => {
+      this.#listeners.delete(listener)
+    }
+  }
+
+  /** The last announcements, oldest first. */
+  journal(): readonly { readonly at: Instant; readonly event: Event }[] {
+    return this.#journal
+  }
+
+  /** Has what is open select, in its own time. */
+  selectNow(): void {
+    this.#selectSoon(this.#abort.signal)
+  }
+
+  async stopExecution(id: string, asked: Asked): Promise<boolean> {
+    const isStopped = await stop(id, asked, this.#ports)
+    this.#tasks.wake()
+    return isStopped
+  }
+
+  /** Looks at the source now, beside its loop, and waits for what comes of it. @returns the revision in force */
+  async reconcileNow(): Promise<string | undefined> {
+    const looked = new Promise<void>((resolve) => {
+      const over = this.watch(({ name }) => {
+        if (name !== 'source.unchanged' && name !== 'plan.applied' && name !== 'source.failed') return
+        over()
+        resolve()
+      })
+    })
+    this.#wakeSource()
+    await looked
+    return this.#applied?.config.commit
+  }
+
   /** Takes up what a former life left: its leases, its executions. To be called once, before all else. */
   async recover(): Promise<void> {
+    await this.#ports.store.releaseLeases()
+    await this.#resume()
+  }
+
+  async #resume(): Promise<void> {
     const { store } = this.#ports
-    await store.releaseLeases()
     this.#adopt(await store.applied())
     await this.#rearm()
     for (const execution of await store.openExecutions()) {
@@ -144,19 +268,19 @@ export class Daemon {
   /** time × policies → executions. */
   async beginDue(policyKeys: (policyKey: string) => boolean): Promise<void> {
     if (this.#applied === undefined) return
-    await beginDueSlots(this.#applied, policyKeys, this.#ports)
-    await beginDueDuties(this.#applied, policyKeys, this.#ports)
+    await beginDueSlots(this.#applied, policyKeys, this.#beginPorts)
+    await beginDueDuties(this.#applied, policyKeys, this.#beginPorts)
   }
 
   /** PreheatRuns → executions. */
   async beginRuns(): Promise<void> {
-    if (this.#applied !== undefined) await beginRuns(this.#applied, this.#ports)
+    if (this.#applied !== undefined) await beginRuns(this.#applied, this.#beginPorts)
   }
 
   /** A person → one execution. @throws {CannotBegin} */
-  async beginManual(policy: string, by: string): Promise<Selecting> {
+  async beginManual(policy: string, asked: Asked): Promise<Selecting> {
     if (this.#applied === undefined) throw new CannotBegin('no configuration has been applied yet')
-    return await beginManual(policy, by, this.#applied, this.#ports)
+    return await beginManual(policy, asked, this.#applied, this.#beginPorts)
   }
 
   /** executions → tasks, as many at once as may select; resolves when all that were open have selected. */
@@ -206,57 +330,220 @@ export class Daemon {
     }
   }
 
-  /** The walk, for ever: five loops that wake one another. Resolves when `stop` has aborted and all work has ended. */
+  /** The walk, for ever: loops that wake one another. Resolves when `stop` has aborted and all work has ended. */
   async run(stop: AbortSignal): Promise<void> {
     const cutOff = this.#cutOffAfter(stop)
     try {
       await this.recover()
-      await Promise.all([
-        this.#forever('source', stop, () => this.#sourceLoop(stop)),
-        this.#forever('schedule', stop, () => this.#scheduleLoop(stop)),
-        this.#forever('tasks', stop, () => this.drive(() => false, stop)),
-        this.#forever('reports', stop, () => this.#reportLoop(stop)),
-      ])
+      await Promise.all([this.#forever('tasks', stop, () => this.#taskLoop(stop)), this.#leadLoops(stop)])
       await Promise.allSettled(this.#selecting.values())
-      if (this.#flushAt !== undefined) await this.send(this.#abort.signal).catch(() => 'failed')
+      if (this.#flushAt !== undefined && this.#leads) await this.send(this.#abort.signal).catch(() => 'failed')
     } finally {
       cutOff()
     }
+  }
+
+  async #taskLoop(stop: AbortSignal): Promise<void> {
+    const turning = new AbortController()
+    const beating = this.#beatUntil(turning.signal)
+    try {
+      await this.drive(() => false, stop)
+    } finally {
+      turning.abort()
+      await beating
+    }
+  }
+
+  /** The task loop has no rest of its own to beat in; while it has not failed, it turns. */
+  async #beatUntil(over: AbortSignal): Promise<void> {
+    const { clock, beat } = this.#ports
+    while (!over.aborted) {
+      beat('tasks')
+      await clock.sleepUntil(clock.now() + LONGEST_REST_MS, over).catch(() => undefined)
+    }
+  }
+
+  /** What one daemon does for all. Where there are several, it waits to be elected, and again when it lost the lead. */
+  async #leadLoops(stop: AbortSignal): Promise<void> {
+    const { election } = this.#ports
+    if (election === undefined) {
+      this.#leads = true
+      await this.#lead(stop)
+      return
+    }
+    await using closers = new Closers()
+    closers.use(
+      election.listen(() => {
+        this.#onChange()
+      }),
+    )
+    while (!stop.aborted) {
+      const waiting = this.#follow(stop)
+      const leadership = await election.lead(stop).catch(() => undefined)
+      waiting.abort()
+      if (leadership === undefined) return
+      const over = AbortSignal.any([stop, leadership.lost])
+      setMaxListeners(0, over)
+      try {
+        this.#leads = true
+        await this.#takeOver()
+        await this.#lead(over)
+      } finally {
+        this.#leads = isStopped(stop)
+        await leadership[Symbol.asyncDispose]()
+      }
+    }
+  }
+
+  async #lead(stop: AbortSignal): Promise<void> {
+    await Promise.all([
+      this.#forever('source', stop, () => this.#sourceLoop(stop)),
+      this.#forever('schedule', stop, () => this.#scheduleLoop(stop)),
+      this.#forever('events', stop, () => this.#eventLoop(stop)),
+      this.#forever('reports', stop, () => this.#reportLoop(stop)),
+    ])
+  }
+
+  /** What the one before left undone. */
+  async #takeOver(): Promise<void> {
+    this.#fingerprints.clear()
+    await this.#resume()
+  }
+
+  /** Who does not lead works by what the leader applied. */
+  #follow(stop: AbortSignal): AbortController {
+    const { clock, store, beat } = this.#ports
+    const over = new AbortController()
+    const signal = AbortSignal.any([stop, over.signal])
+    const following = async () => {
+      while (!signal.aborted) {
+        for (const loop of LOOPS) if (loop !== 'tasks') beat(loop)
+        const applied = await store.applied().catch(() => this.#applied)
+        if (!isStopped(signal) && applied?.appliedAt !== this.#applied?.appliedAt) this.#adopt(applied)
+        await clock.sleepUntil(clock.now() + LONGEST_REST_MS / 3, signal).catch(() => undefined)
+      }
+    }
+    void following()
+    return over
+  }
+
+  /** Another daemon wrote something. */
+  #onChange(): void {
+    this.#tasks.wake()
+    if (!this.#leads) return
+    this.#wakeEvents()
+    void this.#ports.store.unsentReports(1).then(
+      (unsent) => {
+        if (unsent.length > 0) this.#flushWithin(this.#ports.settings.flushIntervalMs)
+      },
+      () => undefined,
+    )
   }
 
   async #sourceLoop(stop: AbortSignal): Promise<void> {
     const { clock, settings, random } = this.#ports
     let isFirst = true
     while (!stop.aborted) {
+      this.#ports.beat('source')
       const { kind } = await this.sync(stop)
       if (kind === 'applied' || isFirst) {
         isFirst = false
         await this.beginRuns()
         this.#wakeSchedule()
+        this.#wakeEvents()
         this.#selectSoon(stop)
       }
       // A tenth of spread, so that daemons which started together do not ask the forge together.
       const at = clock.now() + settings.intervalMs * (0.9 + random() / 5)
-      await this.#rest(at, stop, (wake) => (this.#wakeSource = wake))
+      let isAwake = false
+      while (!isAwake && clock.now() < at && !isStopped(stop)) {
+        this.#ports.beat('source')
+        isAwake = await this.#rest(at, stop, (wake) => (this.#wakeSource = wake))
+      }
     }
   }
 
   async #scheduleLoop(stop: AbortSignal): Promise<void> {
-    const { clock } = this.#ports
+    const { clock, beat } = this.#ports
     while (!stop.aborted) {
+      beat('schedule')
       const due = new Set(this.#timetable.takeDue(clock.now()))
       if (due.size > 0) {
         await this.beginDue((key) => due.has(key))
         await this.#rearm(due)
         this.#selectSoon(stop)
       }
-      await this.#rest(this.#timetable.next()?.at ?? Infinity, stop, (wake) => (this.#wakeSchedule = wake))
+      const deadline = await this.#expireDue()
+      // A slot that waits for the execution before it is in the past, and asked about again in a while.
+      const next = this.#timetable.next()?.at ?? Infinity
+      const at = next <= clock.now() ? clock.now() + WAITING_SLOT_MS : next
+      await this.#rest(Math.min(at, deadline), stop, (wake) => (this.#wakeSchedule = wake))
     }
   }
 
-  async #reportLoop(stop: AbortSignal): Promise<void> {
-    const { clock } = this.#ports
+  /** Ends what is over its deadline. @returns the next deadline */
+  async #expireDue(): Promise<Instant> {
+    const { clock, store } = this.#ports
+    let next = Infinity
+    for (const { id, startedAt, snapshot } of await store.openExecutions()) {
+      const { deadlineMs } = snapshot.policy
+      if (deadlineMs === undefined) continue
+      if (startedAt + deadlineMs <= clock.now()) await expire(id, this.#ports)
+      else next = Math.min(next, startedAt + deadlineMs)
+    }
+    return next
+  }
+
+  /** Deliveries and looks at registries → events → executions. */
+  async #eventLoop(stop: AbortSignal): Promise<void> {
+    const { clock, beat } = this.#ports
     while (!stop.aborted) {
+      beat('events')
+      let next = Infinity
+      if (this.#applied !== undefined) {
+        await routeDeliveries(this.#applied, this.#ports)
+        next = await this.#pollDue(this.#applied, stop)
+        if ((await beginDueEvents(this.#applied, this.#beginPorts)).length > 0) this.#selectSoon(stop)
+        next = Math.min(next, (await nextEventsAt(this.#applied, this.#ports.store)) ?? Infinity)
+      }
+      await this.#rest(Math.max(next, clock.now() + 10), stop, (wake) => (this.#wakeEvents = wake))
+    }
+  }
+
+  /** @returns when the next project is to be looked at */
+  async #pollDue(applied: Applied, stop: AbortSignal): Promise<Instant> {
+    const { clock, emit } = this.#ports
+    let next = Infinity
+    for (const polled of polledOf(applied.objects)) {
+      const key = polledKey(polled)
+      const failedAt = this.#pollFailedAt.get(key)
+      const dueAt = Math.max(
+        await nextPollAt(polled, this.#ports),
+        failedAt === undefined ? 0 : failedAt + Math.min(polled.everyMs, POLL_AGAIN_MS),
+      )
+      if (dueAt > clock.now()) {
+        next = Math.min(next, dueAt)
+        continue
+      }
+      try {
+        await poll(polled, applied, this.#ports, stop)
+        this.#pollFailedAt.delete(key)
+        next = Math.min(next, clock.now() + polled.everyMs)
+      } catch (error) {
+        if (stop.aborted || !(error instanceof EdgeError || error instanceof OperatorError)) throw error
+        this.#pollFailedAt.set(key, clock.now())
+        next = Math.min(next, clock.now() + POLL_AGAIN_MS)
+        const { code, message } = error
+        emit({ name: 'poll.failed', registry: polled.registry.name, project: polled.project, code, message })
+      }
+    }
+    return next
+  }
+
+  async #reportLoop(stop: AbortSignal): Promise<void> {
+    const { clock, beat } = this.#ports
+    while (!stop.aborted) {
+      beat('reports')
       if (this.#flushAt !== undefined && this.#flushAt <= clock.now()) {
         this.#flushAt = undefined
         const sent = await this.send(stop)
@@ -294,8 +581,9 @@ export class Daemon {
     }
   }
 
-  /** Waits for an instant, a wake or the stop. */
-  async #rest(until: Instant, stop: AbortSignal, register: (wake: () => void) => void): Promise<void> {
+  /** Waits for an instant, a wake, the stop, or so long that the loop has to beat. @returns whether it was woken */
+  async #rest(until: Instant, stop: AbortSignal, register: (wake: () => void) => void): Promise<boolean> {
+    const { clock } = this.#ports
     const rest = new AbortController()
     const wake = () => {
       rest.abort()
@@ -303,12 +591,13 @@ export class Daemon {
     register(wake)
     stop.addEventListener('abort', wake, { once: true })
     try {
-      if (!stop.aborted) await this.#ports.clock.sleepUntil(until, rest.signal)
+      if (!stop.aborted) await clock.sleepUntil(Math.min(until, clock.now() + LONGEST_REST_MS), rest.signal)
     } catch (error) {
       if (!rest.signal.aborted) throw error
     } finally {
       stop.removeEventListener('abort', wake)
     }
+    return rest.signal.aborted
   }
 
   /** Arms the schedules whose meaning changed, or those named; the others keep their place. */
@@ -349,6 +638,13 @@ export class Daemon {
     const engine = await this.#ports.drivers.engine(declared)
     const health = await engine.health(signal)
     return health.ok || health.code !== 'PH5001'
+  }
+
+  /** Forgets the oldest half at once, since moving ten thousand at each announcement would cost more. */
+  #remember(event: Event): void {
+    this.#journal.push({ at: this.#ports.clock.now(), event })
+    if (this.#journal.length > JOURNAL_LENGTH) this.#journal.splice(0, JOURNAL_LENGTH / 2)
+    for (const listener of this.#listeners) listener(event)
   }
 
   #onEnded(execution: EndedExecution): void {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, realpath } from 'node:fs/promises'
+import { open, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import type { TlsMaterial } from './http.ts'
 import type { Tls } from './model/auth.ts'
@@ -28,11 +28,26 @@ export interface Secrets {
    */
   readonly read: ReadSecret
 
+  /**
+   * What others prove themselves with, to us: the key `token`, or `value`. It is sent nowhere, so it needs no host.
+   * @throws {OperatorError} PH7001 when it cannot be read
+   */
+  readonly own: (name: string) => Promise<Secret>
+
   /** The contents of a file that a resource's `tls` names, below the secrets' folder. @throws {OperatorError} PH7001 */
   readTlsFile(name: string): Promise<Buffer>
 
   /** All files of a `tls`; undefined when it changes nothing. @throws {OperatorError} PH7001 */
   readonly tls: (tls: Tls) => Promise<TlsMaterial | undefined>
+
+  /**
+   * Differs once a file of a `tls` is another one: its real place, size and time, without reading it. What was opened
+   * with the older ones should be opened anew. A file that is not there has a revision too.
+   */
+  readonly tlsRevision: (tls: Tls) => Promise<string>
+
+  /** From now on these are the settings. What was handed out before stays masked. */
+  rebind(settings: SecretsSettings): void
 
   /**
    * A function that masks what secrets were read so far, raw, escaped for JSON, URL-encoded, in base64 and as the value
@@ -43,14 +58,24 @@ export interface Secrets {
 
 const NAME = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/
 const TLS_FILE = /^\w[\w.-]*(?:\/\w[\w.-]*)*$/
-const KEYS: ReadonlySet<string> = new Set<SecretKey>(['username', 'password', 'token', 'value'])
+const KEYS: ReadonlySet<string> = new Set<SecretKey>([
+  'username',
+  'password',
+  'token',
+  'value',
+  'identity',
+  'known_hosts',
+])
+/** Files of ssh, which have lines; the others fit into a header. */
+const TEXTS: ReadonlySet<SecretKey> = new Set<SecretKey>(['identity', 'known_hosts'])
 /** Kubernetes allows 1 MiB for a whole Secret; a token of ours goes into one header. */
 const MAX_SECRET_BYTES = 64 * 1024
 /** A bundle of every public authority is some 220 KiB. */
 const MAX_TLS_BYTES = 1024 * 1024
 
 /** Opens nothing yet. @param env the process's variables, looked at anew at each read */
-export function openSecrets(settings: SecretsSettings, env: Readonly<Record<string, string | undefined>>): Secrets {
+export function openSecrets(initial: SecretsSettings, env: Readonly<Record<string, string | undefined>>): Secrets {
+  let settings = initial
   const masks = new Masks()
 
   const read: ReadSecret = async (name, key, destination) => {
@@ -59,11 +84,16 @@ export function openSecrets(settings: SecretsSettings, env: Readonly<Record<stri
     if (binding?.hosts.some((host) => isHostOf(host, destination)) !== true) {
       throw new OperatorError('PH7002', `secret ${name} is not bound to ${destination.host || destination.protocol}`)
     }
-    const variable = binding.env[key]
+    return readAny(name, key)
+  }
+
+  const readAny = async (name: string, key: SecretKey): Promise<Secret> => {
+    if (!NAME.test(name)) throw unusable(`${excerpt(name, 80)}/${key} is no name of a secret`)
+    const variable = settings.bindings.get(name)?.env[key]
     const value =
       variable === undefined
         ? await readKey(settings.dir, name, key)
-        : usable(env[variable], `environment variable ${variable} for ${name}/${key}`)
+        : usable(env[variable], key, `environment variable ${variable} for ${name}/${key}`)
     masks.add(name, key, value)
     return new Secret(value)
   }
@@ -75,6 +105,10 @@ export function openSecrets(settings: SecretsSettings, env: Readonly<Record<stri
 
   return {
     read,
+    own: (name) =>
+      readAny(name, 'token').catch((error: unknown) =>
+        readAny(name, 'value').catch(() => Promise.reject(error as Error)),
+      ),
     readTlsFile,
     async tls({ caFile, certFile, keyFile, insecureSkipVerify = false }) {
       if (caFile === undefined && certFile === undefined && keyFile === undefined && !insecureSkipVerify)
@@ -83,7 +117,27 @@ export function openSecrets(settings: SecretsSettings, env: Readonly<Record<stri
       const [ca, cert, key] = await Promise.all([file(caFile), file(certFile), file(keyFile)])
       return { ca, cert, key, insecureSkipVerify }
     },
+    async tlsRevision({ caFile, certFile, keyFile }) {
+      const { dir } = settings
+      const names = [caFile, certFile, keyFile].filter((name) => name !== undefined && TLS_FILE.test(name))
+      const all = dir === undefined ? [] : await Promise.all(names.map((name) => revisionOf(join(dir, name!))))
+      return all.join(' ')
+    },
+    rebind(after) {
+      settings = after
+    },
     scrubber: () => (text) => masks.scrub(text),
+  }
+}
+
+/** Kubernetes swaps a folder above the file, an editor the file, and a script may write into it. */
+async function revisionOf(path: string): Promise<string> {
+  try {
+    const real = await realpath(path)
+    const { ino, size, mtimeMs } = await stat(real)
+    return `${real}:${ino}:${size}:${mtimeMs}`
+  } catch (error) {
+    return reasonOf(error)
   }
 }
 
@@ -94,7 +148,7 @@ function isHostOf(pattern: string, destination: URL): boolean {
   if (!url || !URL.canParse(url) || destination.hostname === '') return false
   // In the one spelling that a URL gives a host: lower case, punycode, shortest IPv6.
   const { hostname } = new URL(url)
-  const port = destination.port || { 'http:': '80', 'https:': '443' }[destination.protocol]
+  const port = destination.port || { 'http:': '80', 'https:': '443', 'ssh:': '22' }[destination.protocol]
   if (parts[3] !== undefined && Number(parts[3]) !== Number(port)) return false
   return parts[1] === undefined ? destination.hostname === hostname : destination.hostname.endsWith(`.${hostname}`)
 }
@@ -104,15 +158,17 @@ async function readKey(dir: string | undefined, name: string, key: SecretKey): P
   // One line break at the end is an editor's; a second one is somebody's mistake, and usable() says so.
   const text = decode(bytes)
   if (text === undefined) throw unusable(`secret ${name}/${key} is not UTF-8`)
-  return usable(text.replace(/\r?\n$/, ''), `secret ${name}/${key}`)
+  return usable(text.replace(/\r?\n$/, ''), key, `secret ${name}/${key}`)
 }
 
-/** A value that fits into a header and into what git reads. */
-function usable(value: string | undefined, what: string): string {
+/** A value that fits into a header and into what git reads, or the text of a file of ssh. */
+function usable(value: string | undefined, key: SecretKey, what: string): string {
   if (value === undefined) throw unusable(`${what} is not set`)
   if (value === '') throw unusable(`${what} is empty`)
   if (Buffer.byteLength(value) > MAX_SECRET_BYTES) throw unusable(`${what} is longer than ${MAX_SECRET_BYTES} bytes`)
-  if (/\p{Cc}/u.test(value)) throw unusable(`${what} holds a line break or a control character`)
+  if (TEXTS.has(key)) {
+    if (/(?![\t\r\n])\p{Cc}/u.test(value)) throw unusable(`${what} holds a control character`)
+  } else if (/\p{Cc}/u.test(value)) throw unusable(`${what} holds a line break or a control character`)
   return value
 }
 
@@ -177,6 +233,7 @@ class Masks {
   #pattern: RegExp | undefined
 
   add(name: string, key: SecretKey, value: string): void {
+    if (key === 'known_hosts') return
     this.#remember(value, key === 'username' ? SHORTEST_USERNAME : SHORTEST)
     if (key !== 'username' && key !== 'password') return
     const pair = { ...this.#pairs.get(name), [key]: value }

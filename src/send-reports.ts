@@ -1,6 +1,6 @@
 import { waitingRuns } from './begin.ts'
 import { flush } from './report/flush.ts'
-import { troubleIn, type Trouble } from './report/status.ts'
+import { suspendedIn, troubleIn, type Trouble } from './report/status.ts'
 import type { Clock } from './model/clock.ts'
 import type { Emit } from './model/events.ts'
 import { SourceError, type Publisher } from './model/source.ts'
@@ -53,7 +53,12 @@ export async function sendReports(ports: SendPorts, signal: AbortSignal): Promis
     const troubles =
       applied === undefined
         ? []
-        : [...troubleIn(applied), ...waitingRuns(applied, used, now), ...silentIn(applied, ports.silent)]
+        : [
+            ...troubleIn(applied),
+            ...suspendedIn(applied, now),
+            ...waitingRuns(applied, used, now),
+            ...silentIn(applied, ports.silent),
+          ]
     const declared = applied?.objects.map(({ key }) => key) ?? []
     const last = await store.lastExecutions()
     const { edits, message } = flush({ instance, reports, missed, runs, last, troubles, declared })

@@ -1,10 +1,16 @@
 import { dirname, resolve } from 'node:path'
-import { readDaemonConfig, type Override } from './config/daemon-config.ts'
+import { forgePlace, readDaemonConfig, type Override } from './config/daemon-config.ts'
 import type { DaemonConfigDocument } from './config/documents.ts'
 import { nearest } from './config/nearest.ts'
-import type { Auth } from './model/auth.ts'
+import type { ForgeSettings } from './forge/forge.ts'
+import type { GitAuth } from './model/auth.ts'
 import { parseDuration } from './model/duration.ts'
+import type { Notice } from './model/notice.ts'
 import type { Problem } from './model/problem.ts'
+import { Secret } from './model/secret.ts'
+import { isLoopback, parseAddress } from './serve/address.ts'
+import type { ChannelSettings } from './notify/channel.ts'
+import type { SourceRef } from './model/source-ref.ts'
 import type { Binding, SecretsSettings } from './secrets.ts'
 
 /** The daemon's own configuration, in our units; folders are absolute. */
@@ -14,7 +20,13 @@ export interface Settings {
   readonly source: SourceSettings
   readonly reports: ReportsSettings
   readonly secrets: SecretsSettings
-  readonly state: { readonly dir: string }
+  readonly notifications: readonly NotificationSettings[]
+  readonly state: {
+    readonly dir: string
+    /** Of a PostgreSQL that several share; undefined: the embedded store in `dir`. */
+    readonly databaseUrl: Secret | undefined
+  }
+  readonly http: HttpSettings
   readonly log: { readonly level: 'error' | 'warn' | 'info' | 'debug'; readonly format: 'json' | 'text' }
   /** Executions that select at once; HTTP requests at once. */
   readonly concurrency: { readonly selections: number; readonly requests: number }
@@ -22,17 +34,32 @@ export interface Settings {
   readonly graceMs: number
 }
 
-type SourceSettings =
+/** What `run` listens on, as `host:port`. */
+interface HttpSettings {
+  readonly probes: string
+  readonly api: string
+  readonly webhooks: string
+  /** Of the API's bearer token; undefined: loopback only, and no token. */
+  readonly tokenSecret: string | undefined
+}
+
+type SourceSettings = {
+  /** What a forge proves itself with; undefined: it is not listened to. */
+  readonly webhookSecret: string | undefined
+  readonly intervalMs: number
+  /** Labels of the policies and runs that are taken; none: all are. */
+  readonly matchLabels: Readonly<Record<string, string>>
+} & (
   | {
       readonly type: 'git'
       readonly url: string
-      readonly branch: string
+      readonly ref: SourceRef
       /** Folder inside the repository. */
       readonly path: string
-      readonly intervalMs: number
-      readonly auth: Auth
+      readonly auth: GitAuth
     }
-  | { readonly type: 'dir'; readonly dir: string; readonly intervalMs: number }
+  | { readonly type: 'dir'; readonly dir: string }
+)
 
 type ReportsSettings = {
   /** How soon reports of manual runs and of changed results are pushed. */
@@ -45,10 +72,16 @@ type ReportsSettings = {
       readonly type: 'git'
       readonly url: string
       readonly branch: string
-      readonly auth: Auth
+      readonly auth: GitAuth
       readonly author: { readonly name: string; readonly email: string }
     }
   | { readonly type: 'folder'; readonly dir: string }
+)
+
+/** Who is told what, and of which policies: patterns of `project/name`; empty: all, and what concerns none. */
+type NotificationSettings = { readonly policies: readonly string[] } & (
+  | { readonly kind: 'status'; readonly forge: ForgeSettings }
+  | { readonly kind: 'message'; readonly channel: ChannelSettings; readonly severity: Notice['severity'] }
 )
 
 export type ReadSettings =
@@ -73,6 +106,7 @@ export const ENVIRONMENT_PATHS = [
   'source.interval',
   'source.auth.type',
   'source.auth.secretRef.name',
+  'source.webhook.secretRef.name',
   'source.verify.mode',
   'reports.url',
   'reports.auth.type',
@@ -122,8 +156,20 @@ export function readSettings(
 ): ReadSettings {
   const read = readDaemonConfig(file, Buffer.from(text), overridesOf(env))
   if (!read.ok) return read
-  const settings = settingsOf(read.document, dirname(resolve(file)))
+  const variable = read.document.state?.databaseUrlEnv
+  const databaseUrl = variable === undefined ? undefined : env[variable]
+  if (variable !== undefined && (databaseUrl === undefined || databaseUrl === ''))
+    return refused(file, `state.databaseUrlEnv: ${variable} is not set`)
+  const settings = settingsOf(read.document, dirname(resolve(file)), databaseUrl)
+  const { host } = parseAddress(settings.http.api)
+  if (settings.http.tokenSecret === undefined && !isLoopback(host))
+    return refused(file, `http.api: ${settings.http.api} is beyond loopback, so http.tokenSecretRef is needed`)
   return { ok: true, settings, warnings: strangersIn(env, settings) }
+}
+
+/** About the whole of it and its surroundings. */
+function refused(file: string, message: string): ReadSettings {
+  return { ok: false, problems: [{ severity: 'error', code: 'PH8001', file, line: 1, column: 1, message }] }
 }
 
 /** `reports.flushInterval` is `PREHEATD_REPORTS_FLUSH_INTERVAL`. */
@@ -157,8 +203,8 @@ function strangersIn(env: Readonly<Record<string, string | undefined>>, { secret
     })
 }
 
-function settingsOf(document: DaemonConfigDocument, folder: string): Settings {
-  const { metadata, source, reports, secrets, state, log, concurrency } = document
+function settingsOf(document: DaemonConfigDocument, folder: string, databaseUrl: string | undefined): Settings {
+  const { metadata, source, reports, secrets, state, http, log, concurrency, notifications } = document
   const stateDir = resolve(folder, state?.dir ?? 'data')
   return {
     instance: metadata?.name ?? 'default',
@@ -168,7 +214,14 @@ function settingsOf(document: DaemonConfigDocument, folder: string): Settings {
       ...targetOf(source, reports, stateDir),
     },
     secrets: secretsOf(secrets, folder),
-    state: { dir: stateDir },
+    notifications: (notifications ?? []).map((one) => notificationOf(one, source, metadata?.name ?? 'default')),
+    state: { dir: stateDir, databaseUrl: databaseUrl === undefined ? undefined : new Secret(databaseUrl) },
+    http: {
+      probes: http?.probes ?? '0.0.0.0:9440',
+      api: http?.api ?? '127.0.0.1:8081',
+      webhooks: http?.webhooks ?? '0.0.0.0:9292',
+      tokenSecret: http?.tokenSecretRef?.name,
+    },
     log: { level: log?.level ?? 'info', format: log?.format ?? 'json' },
     concurrency: { selections: concurrency?.selections ?? 4, requests: concurrency?.requests ?? 64 },
     // Five seconds are left for closing what is open: SIGTERM to exit takes at most 20 s.
@@ -179,10 +232,23 @@ function settingsOf(document: DaemonConfigDocument, folder: string): Settings {
 function sourceOf(source: DaemonConfigDocument['source'], folder: string): SourceSettings {
   const intervalMs = parseDuration(source.interval ?? '1m')
   const path = source.path ?? '.'
-  if (source.dir !== undefined) return { type: 'dir', dir: resolve(folder, source.dir, path), intervalMs }
+  const common = {
+    intervalMs,
+    matchLabels: source.selector?.matchLabels ?? {},
+    webhookSecret: source.webhook?.secretRef.name,
+  }
+  if (source.dir !== undefined) return { ...common, type: 'dir', dir: resolve(folder, source.dir, path) }
   // The schema demands one of the two.
   const url = source.url!
-  return { type: 'git', url, branch: source.ref?.branch ?? 'main', path, intervalMs, auth: authOf(source.auth) }
+  return { ...common, type: 'git', url, ref: refOf(source.ref), path, auth: authOf(source.auth) }
+}
+
+/** The schema lets one of them be named. */
+function refOf(ref: DaemonConfigDocument['source']['ref']): SourceRef {
+  if (ref?.commit !== undefined) return { type: 'commit', id: ref.commit }
+  if (ref?.semver !== undefined) return { type: 'semver', range: ref.semver }
+  if (ref?.tag !== undefined) return { type: 'tag', name: ref.tag }
+  return { type: 'branch', name: ref?.branch ?? 'main' }
 }
 
 function flushOf(reports: DaemonConfigDocument['reports']) {
@@ -206,10 +272,10 @@ function targetOf(source: DaemonConfigDocument['source'], reports: DaemonConfigD
   }
 }
 
-function authOf(auth: DaemonConfigDocument['source']['auth']): Auth {
+function authOf(auth: DaemonConfigDocument['source']['auth']): GitAuth {
   const secret = auth?.secretRef?.name
-  // ssh is refused by the schema, and so is a type without its secret.
-  if (auth === undefined || secret === undefined || auth.type === 'none' || auth.type === 'ssh') return { type: 'none' }
+  // The schema refuses a type without its secret.
+  if (auth === undefined || secret === undefined || auth.type === 'none') return { type: 'none' }
   return { type: auth.type, secret }
 }
 
@@ -222,4 +288,23 @@ function secretsOf(secrets: DaemonConfigDocument['secrets'], folder: string): Se
     dir: secrets?.dir === undefined ? undefined : resolve(folder, secrets.dir),
     bindings: new Map(bindings),
   }
+}
+
+const SLACK = 'https://hooks.slack.com/services'
+
+function notificationOf(
+  { name, type, url, secretRef, severity, policies = [] }: NonNullable<DaemonConfigDocument['notifications']>[number],
+  source: DaemonConfigDocument['source'],
+  instance: string,
+): NotificationSettings {
+  const secret = secretRef.name
+  if (type === 'webhook' || type === 'slack') {
+    const channel = { name, type, url: url ?? SLACK, secret, instance }
+    return { kind: 'message', channel, severity: severity ?? 'info', policies }
+  }
+  // What is on no forge was refused when the file was read.
+  const place = forgePlace(source.url!, url)!
+  const ref = refOf(source.ref)
+  const named = 'name' in ref ? ref.name : undefined
+  return { kind: 'status', forge: { name, type, ...place, ref: named, secret }, policies }
 }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { temporaryFolder } from './support/repository.ts'
 import type { SecretKey } from '../src/model/secret.ts'
 import { openSecrets, type Binding } from '../src/secrets.ts'
 
@@ -288,5 +289,41 @@ describe('the scrubber', () => {
       expect(scrub(value)).toBe('[secret]')
     }
     expect(scrub('first-value second-value')).toBe('[secret] [secret]')
+  })
+})
+
+describe('what changes under way', () => {
+  const to = new URL('ssh://git@git.example.com/r.git')
+
+  it('the files of ssh have lines, a token has none, and the port of ssh is 22', async () => {
+    const env = { KEY: 'line 1\nline 2\n', NUL: 'a\u0000b' }
+    const of = (name: string) =>
+      new Map([['git', { hosts: ['git.example.com:22'], env: { identity: name, token: name } }]])
+
+    const secrets = openSecrets({ dir: undefined, bindings: of('KEY') }, env)
+
+    expect((await secrets.read('git', 'identity', to)).reveal()).toBe(env.KEY)
+    await expect(secrets.read('git', 'token', to)).rejects.toMatchObject({ code: 'PH7001' })
+    secrets.rebind({ dir: undefined, bindings: of('NUL') })
+    await expect(secrets.read('git', 'identity', to)).rejects.toMatchObject({ code: 'PH7001' })
+    secrets.rebind({ dir: undefined, bindings: new Map() })
+    await expect(secrets.read('git', 'identity', to)).rejects.toMatchObject({ code: 'PH7002' })
+    expect(secrets.scrubber()(`x ${env.KEY} y`)).toBe('x [secret] y')
+  })
+
+  it('another file of a tls is another revision, and the same one is not', async () => {
+    await using folder = await temporaryFolder()
+    const secrets = openSecrets({ dir: folder.path, bindings: new Map() }, {})
+    const revision = () => secrets.tlsRevision({ caFile: 'ca.crt' })
+
+    const absent = await revision()
+    await writeFile(join(folder.path, 'ca.crt'), 'one')
+    const first = await revision()
+    const again = await revision()
+    await writeFile(join(folder.path, 'ca.crt'), 'another')
+
+    expect(again).toBe(first)
+    expect(new Set([absent, first, await revision()]).size).toBe(3)
+    expect(await secrets.tlsRevision({})).toBe('')
   })
 })

@@ -24,8 +24,10 @@ describe('defaults', () => {
       instance: 'default',
       source: {
         type: 'git',
+        webhookSecret: undefined,
         url: 'https://git.example.com/platform/preheat.git',
-        branch: 'main',
+        ref: { type: 'branch', name: 'main' },
+        matchLabels: {},
         path: '.',
         intervalMs: 60_000,
         auth: { type: 'none' },
@@ -41,7 +43,9 @@ describe('defaults', () => {
         maxCommitsPerHour: 30,
       },
       secrets: { dir: undefined, bindings: new Map() },
-      state: { dir: '/etc/preheatd/data' },
+      notifications: [],
+      state: { dir: '/etc/preheatd/data', databaseUrl: undefined },
+      http: { probes: '0.0.0.0:9440', api: '127.0.0.1:8081', webhooks: '0.0.0.0:9292', tokenSecret: undefined },
       log: { level: 'info', format: 'json' },
       concurrency: { selections: 4, requests: 64 },
       graceMs: 15_000,
@@ -52,7 +56,7 @@ describe('defaults', () => {
     const { source, reports } = settings(
       `${HEAD}source: { dir: ./policies, path: eu, interval: 1s }\nstate: { dir: ../var }\n`,
     )
-    expect(source).toEqual({ type: 'dir', dir: '/etc/preheatd/policies/eu', intervalMs: 1000 })
+    expect(source).toEqual({ type: 'dir', dir: '/etc/preheatd/policies/eu', intervalMs: 1000, matchLabels: {} })
     expect(reports).toMatchObject({ type: 'folder', dir: '/etc/var/reports', flushIntervalMs: 60_000 })
   })
 
@@ -91,8 +95,10 @@ concurrency: { selections: 2, requests: 8 }
       instance: 'eu',
       source: {
         type: 'git',
+        webhookSecret: undefined,
         url: 'https://git.example.com/platform/preheat.git',
-        branch: 'release/eu',
+        ref: { type: 'branch', name: 'release/eu' },
+        matchLabels: {},
         path: 'clusters/eu',
         intervalMs: 5_400_000,
         auth: { type: 'basic', secret: 'git-read' },
@@ -114,7 +120,9 @@ concurrency: { selections: 2, requests: 8 }
           ['git-write', { hosts: ['*.example.com:443'], env: { token: 'GIT_TOKEN' } }],
         ]),
       },
-      state: { dir: '/etc/preheatd/data' },
+      notifications: [],
+      state: { dir: '/etc/preheatd/data', databaseUrl: undefined },
+      http: { probes: '0.0.0.0:9440', api: '127.0.0.1:8081', webhooks: '0.0.0.0:9292', tokenSecret: undefined },
       log: { level: 'debug', format: 'text' },
       concurrency: { selections: 2, requests: 8 },
       graceMs: 15_000,
@@ -149,9 +157,9 @@ describe('the environment', () => {
     )
     expect({ instance, source, reports, state, log, concurrency }).toMatchObject({
       instance: 'us',
-      source: { intervalMs: 2000, branch: 'next' },
+      source: { intervalMs: 2000, ref: { type: 'branch', name: 'next' } },
       reports: { flushIntervalMs: 1000, maxCommitsPerHour: 600 },
-      state: { dir: '/var/lib/preheatd' },
+      state: { dir: '/var/lib/preheatd', databaseUrl: undefined },
       log: { level: 'error' },
       concurrency: { requests: 7, selections: 4 },
     })
@@ -177,10 +185,13 @@ describe('the environment', () => {
     ])
   })
 
+  it('has the database’s URL, which nothing prints', () => {
+    const read = settings(`${REMOTE}state: { databaseUrlEnv: DB }\n`, { DB: 'postgres://u:hunter2@db/p' })
+    expect(read.state.databaseUrl?.reveal()).toBe('postgres://u:hunter2@db/p')
+    expect(JSON.stringify(read)).not.toContain('hunter2')
+  })
+
   it('what is not built yet is refused there too', () => {
-    expect(problems(REMOTE, { PREHEATD_HTTP_API: '127.0.0.1:8081' })).toEqual([
-      expect.stringMatching(/PH9001 http is not built yet \(from PREHEATD_HTTP_API\)$/),
-    ])
     expect(problems(REMOTE, { PREHEATD_SOURCE_VERIFY_MODE: 'head' })).toEqual([
       expect.stringMatching(/PH9001 source\.verify\.mode: head is not built yet \(from PREHEATD_SOURCE_VERIFY_MODE\)$/),
     ])
@@ -240,6 +251,27 @@ interface Schema {
   readonly properties?: Record<string, Schema>
 }
 
+describe('what of a remote is in force', () => {
+  const commit = '0123456789abcdef0123456789abcdef01234567'
+  it.each([
+    ['{ branch: release/eu }', { type: 'branch', name: 'release/eu' }],
+    ['{ tag: v1.4.2+build.7 }', { type: 'tag', name: 'v1.4.2+build.7' }],
+    ['{ semver: ">=1.4.0 <2.0.0" }', { type: 'semver', range: '>=1.4.0 <2.0.0' }],
+    [`{ commit: "${commit}" }`, { type: 'commit', id: commit }],
+  ])('%s', (ref, expected) => {
+    expect(settings(`${REMOTE}  ref: ${ref}\n`).source).toMatchObject({ ref: expected })
+  })
+
+  it('a key for ssh, and labels', () => {
+    const bindings = 'secrets: { bindings: { git: { hosts: [git.example.com], env: { identity: KEY } } } }\n'
+    const text = `${HEAD}source:\n  url: git@git.example.com:platform/preheat.git\n  auth: { type: ssh, secretRef: { name: git } }\n  selector: { matchLabels: { site: eu } }\n${bindings}`
+    expect(settings(text)).toMatchObject({
+      source: { auth: { type: 'ssh', secret: 'git' }, matchLabels: { site: 'eu' } },
+      reports: { url: 'git@git.example.com:platform/preheat.git', auth: { type: 'ssh', secret: 'git' } },
+    })
+  })
+})
+
 describe('what is refused, at its place', () => {
   it.each<[string, string, string]>([
     ['nothing', '', '1:1 PH8001 the file is empty'],
@@ -252,16 +284,46 @@ describe('what is refused, at its place', () => {
       url('http://git.example.com/x.git'),
       '4:8 PH2003 source.url: plain http goes to this machine only; use https',
     ],
-    ['ssh', url('ssh://git@git.example.com/x.git'), '4:8 PH9001 source.url: ssh is not built yet'],
+    [
+      'ssh without a key',
+      url('ssh://git@git.example.com/x.git'),
+      '3:1 PH2003 source.auth.type must be ssh for an ssh address',
+    ],
+    [
+      'a key without ssh',
+      `${REMOTE}  auth: { type: ssh, secretRef: { name: git } }\nsecrets: { bindings: { git: { hosts: [x] } } }\n`,
+      '5:17 PH2003 source.auth.type: ssh is for ssh addresses',
+    ],
+    [
+      'reports over ssh without a key',
+      `${REMOTE}reports: { url: "git@git.example.com:x.git" }\n`,
+      '5:1 PH2003 reports.auth.type must be ssh for an ssh address',
+    ],
+    [
+      'an ssh host that is an option',
+      url('ssh://git@-oProxyCommand=id/x.git'),
+      '4:8 PH2003 source.url must be an https, ssh, http or file URL, or git@host:path, without a password, query or fragment',
+    ],
+    [
+      'a range that is none',
+      `${REMOTE}  ref: { semver: main }\n`,
+      '5:18 PH2003 source.ref.semver is no range of versions such as >=1.4.0 <2.0.0',
+    ],
+    [
+      'a commit by some of its digits',
+      `${REMOTE}  ref: { commit: 4f2a }\n`,
+      '5:18 PH2003 source.ref.commit must be the 40 or 64 hexadecimal digits of a commit',
+    ],
+    ['signed commits', `${REMOTE}  verify: { mode: head }\n`, '5:19 PH9001 source.verify.mode: head is not built yet'],
     [
       'user info',
       url('https://user:canary@git.example.com/x.git'),
-      '4:8 PH2003 source.url must be an https, ssh, http or file URL without user info, query or fragment',
+      '4:8 PH2003 source.url must be an https, ssh, http or file URL, or git@host:path, without a password, query or fragment',
     ],
     [
       'an option',
       url('--upload-pack=touch'),
-      '4:8 PH2003 source.url must be an https, ssh, http or file URL without user info, query or fragment',
+      '4:8 PH2003 source.url must be an https, ssh, http or file URL, or git@host:path, without a password, query or fragment',
     ],
     [
       'a host that begins with a dash',
@@ -286,9 +348,8 @@ describe('what is refused, at its place', () => {
     [
       'a branch that is a lock',
       `${REMOTE}reports: { branch: a.lock/b }\n`,
-      '5:20 PH2003 reports.branch: git takes no branch whose name ends in .lock',
+      '5:20 PH2003 reports.branch: git takes no name that ends in .lock',
     ],
-    ['a tag', `${REMOTE}  ref: { tag: v1 }\n`, '5:10 PH9001 source.ref.tag is not built yet'],
     ['both url and dir', `${REMOTE}  dir: ./x\n`, '4:3 PH2003 source.url must be left out where dir is given'],
     [
       'a path that leaves',
@@ -300,7 +361,16 @@ describe('what is refused, at its place', () => {
       `${REMOTE}  auth: { type: basic, secretRef: { name: git } }\n`,
       '5:43 PH7002 secret git is not bound to any host',
     ],
-    ['a database', `${REMOTE}state: { databaseUrlEnv: X }\n`, '5:10 PH9001 state.databaseUrlEnv is not built yet'],
+    [
+      'a database whose variable is not set',
+      `${REMOTE}state: { databaseUrlEnv: X }\n`,
+      '1:1 PH8001 state.databaseUrlEnv: X is not set',
+    ],
+    [
+      'an API beyond loopback without a token',
+      `${REMOTE}http: { api: '0.0.0.0:8081' }\n`,
+      '1:1 PH8001 http.api: 0.0.0.0:8081 is beyond loopback, so http.tokenSecretRef is needed',
+    ],
     [
       'a branch for reports that are not pushed',
       `${HEAD}source: { dir: x }\nreports: { branch: b }\n`,

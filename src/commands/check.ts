@@ -4,24 +4,32 @@ import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import type { Config } from '../config/load.ts'
 import { DeadlineError, withDeadline } from '../deadline.ts'
-import type { Abilities } from '../engine/engine.ts'
+import type { Abilities, Inspection } from '../engine/engine.ts'
+import { systemClock } from '../clock.ts'
 import type { Drivers } from '../execution/loop.ts'
 import { checkPush } from '../git/check.ts'
 import { isLoopback } from '../model/address.ts'
 import { codes, type Code } from '../model/codes.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
+import { parseDigest } from '../model/artifact.ts'
+import { formatDuration, type Instant } from '../model/duration.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
 import type { Provider } from '../model/provider.ts'
+import type { Target } from '../model/execution.ts'
 import type { Registry } from '../model/registry.ts'
 import { ofKind, type Located } from '../model/resource.ts'
+import type { Order } from '../model/task.ts'
+import type { ProjectRules } from '../registry/registry.ts'
 import { SourceError } from '../model/source.ts'
+import type { Secret } from '../model/secret.ts'
 import { targetsOf } from '../model/targets.ts'
+import { refText } from '../model/source-ref.ts'
 import { readConfig } from '../reconcile.ts'
 import type { Secrets } from '../secrets.ts'
 import type { Settings } from '../settings.ts'
 import { openLedger } from '../store/embedded.ts'
 import { exit, type Exit, type Io } from './command.ts'
-import { loadSettings, openDrivers, openSecretsOf, openSource } from './open.ts'
+import { loadSettings, openDrivers, openSecretsOf, openSource, readerOf } from './open.ts'
 
 export interface CheckOptions {
   readonly config: string
@@ -54,6 +62,8 @@ interface Good {
 
 /** One part; longer than any request of it, so that what went wrong is said by whoever knows. */
 const PART_MS = 60_000
+/** Kraken's `castore.cache_cleanup.tti` where nothing is configured. */
+const KRAKEN_IDLE_MS = 6 * 3_600_000
 
 /**
  * Reaches everything that the daemon reaches, with the daemon's credentials, and says of each what came of it. Takes no
@@ -86,12 +96,12 @@ async function checkSource(
   signal: AbortSignal,
 ): Promise<{ readonly findings: readonly Finding[]; readonly objects: readonly Located[] }> {
   const { source } = settings
-  const name = source.type === 'dir' ? source.dir : `${source.url} ${source.branch}`
+  const name = source.type === 'dir' ? source.dir : `${source.url} ${refText(source.ref)}`
   let config: Config | undefined
   const reached = await attempt({ kind: 'source', name }, 'PH4003', signal, async (during) => {
     await using opened = openSource(settings, secrets, scratch)
     const revision = await opened.observe(during)
-    config = await readConfig(await opened.fetch(revision, during), during)
+    config = await readConfig(await opened.fetch(revision, during), readerOf(settings), during)
     return { detail: `readable, at ${revision.slice(0, 19)}` }
   })
   if (config !== undefined) return { findings: [reached, configFinding(config)], objects: config.objects }
@@ -169,18 +179,19 @@ async function checkFolder(dir: string): Promise<Good> {
 async function checkDeclared(objects: readonly Located[], drivers: Drivers, signal: AbortSignal): Promise<Finding[]> {
   const policies = ofKind(objects, 'PreheatPolicy').map(({ resource }) => resource)
   const providers = ofKind(objects, 'Provider').map(({ resource }) => resource)
-  const used = new Set(
-    policies.flatMap((policy) => {
-      const targets = targetsOf(policy, providers)
-      return targets.ok ? targets.targets.map(({ provider }) => provider.name) : []
-    }),
-  )
+  const uses = policies.flatMap((policy) => {
+    const targets = targetsOf(policy, providers)
+    return targets.ok ? targets.targets : []
+  })
   const parts = [
     ...ofKind(objects, 'Registry').map(({ resource }) => {
       const own = policies.filter(({ registry }) => registry === resource.name)
       return checkRegistry(resource, own, drivers, signal)
     }),
-    ...providers.map((provider) => checkProvider(provider, used.has(provider.name), drivers, signal)),
+    ...providers.map((provider) => {
+      const own = uses.filter((target) => target.provider.name === provider.name)
+      return checkProvider(provider, own, drivers, signal)
+    }),
   ]
   const findings = (await Promise.all(parts)).flat()
   const harbors = findings.flatMap(({ kind, version }) =>
@@ -203,18 +214,13 @@ async function checkDeclared(objects: readonly Located[], drivers: Drivers, sign
  * @param manager `2.3.1`, or a lower bound of it
  */
 export function versionTraps(harbor: string, manager: string): string[] {
-  const [, major, minor] = /^Harbor v?(\d+)\.(\d+)/.exec(harbor) ?? []
-  const [, bound, ...digits] = /^(>=? )?(\d+)\.(\d+)\.(\d+)/.exec(manager) ?? []
-  if (major === undefined || minor === undefined || digits.length === 0) return []
-  const of = Number(major) * 100 + Number(minor)
-  const [x = 0, y = 0, z = 0] = digits.map(Number)
-  const at = (x * 100 + y) * 1000 + z
-  const name = `Harbor ${major}.${minor}`
-  if (of < 212 && at >= 204_001)
-    return [`${name}’s own preheating fails here: managers since 2.4.1 lack the API that it uses`]
-  if (of >= 213 && at < 202_000)
+  const [of, at] = [harborOf(harbor), managerOf(manager)]
+  if (of === undefined || at === undefined) return []
+  if (of.number < 212 && at.number >= release(2, 4, 1))
+    return [`${of.name}’s own preheating fails here: managers since 2.4.1 lack the API that it uses`]
+  if (of.number >= 213 && at.number < release(2, 2, 0))
     return [
-      `${name}’s own preheating ${bound === undefined ? 'fails' : 'may fail'} here with 422: it names scopes that managers before 2.2.0 call otherwise`,
+      `${of.name}’s own preheating ${at.isBound ? 'may fail' : 'fails'} here with 422: it names scopes that managers before 2.2.0 call otherwise`,
     ]
   return []
 }
@@ -235,7 +241,7 @@ async function checkRegistry(
   const identity = await attempt({ kind: 'registry', name }, 'PH6001', signal, async (during) => {
     const source = await drivers.source(registry)
     const version = await source.identify(during)
-    return { detail: `${version} at ${registry.endpoint}`, version, warnings }
+    return { detail: `${version} at ${registry.endpoint}`, version, warnings: [...warnings, ...harborTraps(version)] }
   })
   // One line says it: the projects behind a registry that is not there, or does not know us, add nothing.
   if (!identity.ok) return [{ ...identity, warnings }]
@@ -252,7 +258,7 @@ async function checkRegistry(
         const named = policies.filter((policy) => policy.project === project).map(policyAddress)
         return {
           detail: sample === undefined ? 'readable, and empty' : `listed, and ${sample} can be read`,
-          warnings: demandsOf(rules).map((demand) => `demands ${demand}: ${named.join(', ')} will be Blocked (PH8005)`),
+          warnings: demandsOf(rules).map((demand) => `demands ${demand}, whatever ${named.join(', ')} say`),
         }
       }),
     ),
@@ -263,11 +269,37 @@ async function checkRegistry(
   return [identity, ...projectFindings, pull]
 }
 
-function demandsOf(rules: { readonly contentTrust: boolean; readonly preventVulnerable: boolean }): string[] {
+function demandsOf({ signatures, severity }: ProjectRules): string[] {
   return [
-    ...(rules.contentTrust ? ['signed artifacts'] : []),
-    ...(rules.preventVulnerable ? ['artifacts without vulnerabilities'] : []),
+    ...signatures.map((kind) => `a ${kind} signature`),
+    ...(severity === undefined ? [] : [`a scan with nothing as severe as ${severity}`]),
   ]
+}
+
+/** What listing takes from a Harbor that is older (contracts/harbor.md, Appendix C). */
+export function harborTraps(version: string): string[] {
+  const of = harborOf(version)
+  if (of === undefined || of.number >= 212) return []
+  return [`${of.name} lists its repositories one by one: a listing takes more requests than since 2.12`]
+}
+
+/** `Harbor v2.12.2-0a1b2c3d` is `Harbor 2.12` and 212; undefined for what is no Harbor, or tells no version. */
+function harborOf(version: string): { readonly name: string; readonly number: number } | undefined {
+  const [, major, minor] = /^Harbor v?(\d+)\.(\d+)/.exec(version) ?? []
+  if (major === undefined || minor === undefined) return undefined
+  return { name: `Harbor ${major}.${minor}`, number: Number(major) * 100 + Number(minor) }
+}
+
+/** The release that a manager is of at least, comparable by {@link release}; undefined where none is told. */
+function managerOf(version: string | undefined): { readonly isBound: boolean; readonly number: number } | undefined {
+  const [, bound, ...digits] = /^(>=? )?(\d+)\.(\d+)\.(\d+)/.exec(version ?? '') ?? []
+  if (digits.length === 0) return undefined
+  const [x = 0, y = 0, z = 0] = digits.map(Number)
+  return { isBound: bound !== undefined, number: release(x, y, z) }
+}
+
+function release(major: number, minor: number, patch: number): number {
+  return (major * 1000 + minor) * 1000 + patch
 }
 
 /** What engines are given to pull with. */
@@ -285,43 +317,134 @@ async function checkPull(
     detail:
       authorization === undefined
         ? 'engines pull anonymously: the registry has no token service'
-        : `engines get a credential for ${repository}, by engineAuth ${registry.engineAuth.type}`,
+        : [
+            `engines get a credential for ${repository}, by engineAuth ${registry.engineAuth.type}`,
+            ...lifeText(authorization, systemClock.now()),
+          ].join(', '),
+  }
+}
+
+/** How long a pull token lives that says so itself, as Harbor's does. */
+export function lifeText(authorization: Secret, now: Instant): string[] {
+  const [, payload] = /^Bearer [\w-]+\.([\w-]+)\.[\w-]*$/i.exec(authorization.reveal()) ?? []
+  if (payload === undefined) return []
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString())
+    if (typeof claims !== 'object' || claims === null || !('exp' in claims) || typeof claims.exp !== 'number') return []
+    const from = 'iat' in claims && typeof claims.iat === 'number' ? claims.iat : now / 1000
+    const lifeS = Math.round(claims.exp - from)
+    return lifeS > 0 ? [`which expires ${formatDuration(lifeS * 1000)} after it is minted`] : ['which has expired']
+  } catch {
+    return []
   }
 }
 
 async function checkProvider(
   provider: Provider,
-  isUsed: boolean,
+  uses: readonly Target[],
   drivers: Drivers,
   signal: AbortSignal,
 ): Promise<Finding> {
   const place = { kind: 'provider', name: provider.name } as const
-  const warnings = isUsed ? [] : ['no policy uses it']
+  const warnings = uses.length > 0 ? [] : ['no policy uses it']
   if (!provider.enabled)
     return { ...place, ok: true, code: undefined, detail: 'disabled, so it was not asked', warnings }
   const found = await attempt(place, 'PH5001', signal, async (during) => {
     const engine = await drivers.engine(provider)
     const health = await engine.health(during)
     if (!health.ok) throw new EdgeError('rejected', health.code, health.detail)
-    const abilities = await engine.abilities(during)
+    const abilities = { ...(await engine.abilities(during)), ...(await engine.inspect(during)) }
+    for (const order of emptyOrders(provider, uses)) await engine.jobs(order, during)
     const version = provider.vendor === 'dragonfly' ? abilities.version : undefined
-    return { detail: `${health.detail}; ${abilitiesText(abilities)}`, version, warnings: abilityWarnings(abilities) }
+    const detail = [health.detail, abilitiesText(abilities), ...expiryText(provider)].join('; ')
+    return { detail, version, warnings: [...abilityWarnings(abilities), ...providerTraps(provider, abilities)] }
   })
   return { ...found, warnings: [...found.warnings, ...warnings] }
 }
 
-function abilitiesText({ version, evidence, clusters }: Abilities): string {
+/** Orders for nothing, for all that policies want of a provider: an engine refuses clusters and settings at them. */
+function emptyOrders(provider: Provider, uses: readonly Target[]): Order[] {
+  const { scope, timeoutMs } = provider.dragonfly
+  const wanted = uses.length > 0 ? uses : [{ scope, clusters: undefined }]
+  return wanted.map(({ scope, clusters }) => ({
+    taskId: 'check',
+    engineEndpoint: provider.endpoint,
+    repository: 'check',
+    digest: parseDigest(`sha256:${'0'.repeat(64)}`),
+    manifests: [],
+    scope,
+    clusters,
+    timeoutMs,
+  }))
+}
+
+/**
+ * A personal access token is for `/oapi/v1`; its record, with the expiry, is told below `/api/v1` to those who sign in
+ * (contracts/dragonfly.md §2.1, §2.2). One that has expired is refused, and says so itself.
+ */
+function expiryText({ vendor, auth }: Provider): string[] {
+  return vendor === 'dragonfly' && auth.type !== 'none'
+    ? ['expiry unknown: the token may not read personal access tokens']
+    : []
+}
+
+/**
+ * What is known to go wrong with an engine of this vendor and version, or with what its Provider declares
+ * (contracts/dragonfly.md §1.7, §2.1, §3.5; contracts/kraken-and-registries.md §0).
+ */
+export function providerTraps(
+  provider: Provider,
+  { version, clusters }: Pick<Abilities, 'version' | 'clusters'>,
+): string[] {
+  const { vendor, kraken, cacheLifetimeMs, dragonfly } = provider
+  if (vendor === 'dragonfly') {
+    const at = managerOf(version)?.number
+    // Told versions are of releases that can be told apart: `>= 2.2.3` is below 2.3.1, and `>= 2.3.1` below 2.4.4.
+    const isBefore = (bound: number) => at !== undefined && at < bound
+    const look = 'a job whose record is gone'
+    return [
+      ...(isBefore(release(2, 2, 1)) && provider.auth.type !== 'none'
+        ? ['managers before 2.2.2 take any token that exists: an expired one is refused only after an upgrade']
+        : []),
+      ...(isBefore(release(2, 3, 1))
+        ? [`managers before 2.3.1 do not ask hosts what they hold: ${look} ends Unverified`]
+        : isBefore(release(2, 4, 4))
+          ? [`managers before 2.4.0 tell that a blob is there, not that it is whole: ${look} ends Unverified on them`]
+          : []),
+      ...(clusters.length === 0 && dragonfly.clusters === 'all'
+        ? [
+            'it lists no clusters, so one job goes to all and the first failure hides the others: give the token the scope cluster',
+          ]
+        : []),
+    ]
+  }
+  if (kraken === undefined) return []
+  return [
+    ...(kraken.backend === 'registry'
+      ? ['its origins read from a registry, which denies them OCI manifests: such images are refused up front (PH3007)']
+      : []),
+    ...(cacheLifetimeMs > KRAKEN_IDLE_MS
+      ? [
+          `origins drop what nobody has read for 6h unless castore.cache_cleanup.tti says otherwise, and cacheLifetime is ${formatDuration(cacheLifetimeMs)}`,
+        ]
+      : []),
+  ]
+}
+
+function abilitiesText({ version, evidence, clusters, taskIds }: Abilities & Inspection): string {
   return [
     `version ${version ?? 'not told'}`,
     `evidence ${evidence}`,
     ...(clusters.length > 0 ? [`clusters ${clusters.join(', ')}`] : []),
+    ...(taskIds === undefined ? [] : [`task ids ${taskIds}`]),
   ].join(', ')
 }
 
-function abilityWarnings({ evidence, ignored = [] }: Abilities): string[] {
+function abilityWarnings({ evidence, ignored = [], warnings = [] }: Abilities & Inspection): string[] {
   return [
     ...(evidence === 'none' ? ['it shows nobody what it holds: every task of it ends Unverified'] : []),
     ...ignored.map((setting) => `this version drops without a word: ${setting}`),
+    ...warnings,
   ]
 }
 
@@ -362,12 +485,13 @@ function render(
   scrub: (text: string) => string,
 ): string {
   if (output === 'json') {
-    const rows = findings.map(({ kind, name, ok, code, detail, warnings }) => ({
+    const rows = findings.map(({ kind, name, ok, code, detail, version, warnings }) => ({
       kind,
       name,
       ok,
       code: code ?? null,
       detail: scrub(detail),
+      version: version ?? null,
       warnings: warnings.map(scrub),
     }))
     return `${JSON.stringify(rows, undefined, 2)}\n`

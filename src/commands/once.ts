@@ -19,7 +19,14 @@ export async function once(options: OnceOptions, io: Io, stop: AbortSignal): Pro
   const settings = await loadSettings(options.config, io)
   const secrets = openSecretsOf(settings, io)
   await using closers = new Closers()
-  const daemon = await openDaemon(settings, secrets, emitFor(options.output, settings, secrets, io), closers)
+  const emit = emitFor(options.output, settings, secrets, io)
+  const { daemon } = await openDaemon(
+    () => settings,
+    secrets,
+    emit,
+    () => undefined,
+    closers,
+  )
   const reconciled = await daemon.once(
     async () => {
       await daemon.beginDue(() => true)

@@ -2,8 +2,9 @@ import { mkdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
 import type { Closers } from '../closers.ts'
+import { ConfigReader } from '../config/reader.ts'
 import { formatProblem } from '../config/render-problems.ts'
-import { Daemon } from '../daemon.ts'
+import { Daemon, type Loop } from '../daemon.ts'
 import { OpenDrivers } from '../drivers.ts'
 import { openFolderSource } from '../git/folder.ts'
 import { openGitSource } from '../git/mirror.ts'
@@ -16,19 +17,29 @@ import { progressTo } from '../observe/progress.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
 import { readSettings, type Settings } from '../settings.ts'
 import { openEmbeddedStore } from '../store/embedded.ts'
+import { openPostgresStore, type SharedStore } from '../store/postgres.ts'
+import type { Store } from '../store/store.ts'
+import { version } from '../version.ts'
 import type { Io } from './command.ts'
 
 /** @throws {OperatorError} PH8001 with every problem of the file */
 export async function loadSettings(file: string, io: Io): Promise<Settings> {
-  let text: string
+  return settingsFrom(await textOf(file), file, io)
+}
+
+async function textOf(file: string): Promise<string> {
   try {
-    text = await readFile(file, 'utf8')
+    return await readFile(file, 'utf8')
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'unreadable'
     throw new OperatorError('PH8001', `cannot read ${file} (${code})`, {
       help: 'Name the daemon’s configuration with --config or PREHEATD_CONFIG.',
     })
   }
+}
+
+/** The settings that a text of the file means. @throws {OperatorError} as {@link loadSettings} does */
+export function settingsFrom(text: string, file: string, io: Io): Settings {
   const read = readSettings(text, file, io.env)
   if (!read.ok) {
     for (const problem of read.problems) io.err(`${formatProblem(problem, text, io.errColors.isColorSupported)}\n`)
@@ -54,35 +65,91 @@ export function emitFor(output: 'text' | 'json', settings: Settings, secrets: Se
   )
 }
 
+/** A daemon and its memory. */
+export interface Composition {
+  readonly daemon: Daemon
+  readonly store: Store
+}
+
 /**
  * Opens everything that the settings name and composes it. What is opened is closed by `closers`, in reverse.
- * @throws {OperatorError} for a state folder that is in use or unusable
+ * @param current the settings as they are now. Those that `changesOf` calls live are asked for at every use, the others
+ *   here and once
+ * @param beat told each time that one of its loops turns
+ * @throws {OperatorError} for a state that is in use or unusable
  */
-export async function openDaemon(settings: Settings, secrets: Secrets, emit: Emit, closers: Closers): Promise<Daemon> {
-  const { state, instance, source, reports, concurrency, graceMs } = settings
-  const store = closers.use(await openEmbeddedStore(state.dir))
+export async function openDaemon(
+  current: () => Settings,
+  secrets: Secrets,
+  emit: Emit,
+  beat: (loop: Loop) => void,
+  closers: Closers,
+): Promise<Composition> {
+  const settings = current()
+  const { state, instance, concurrency, graceMs } = settings
+  let replicas = 1
+  const { store, shared } = await openState(settings, emit)
+  closers.use(store)
+  if (shared !== undefined)
+    closers.use(
+      await shared.join((workers) => {
+        replicas = workers
+      }),
+    )
   const mirrors = join(state.dir, 'git')
   await mkdir(mirrors, { recursive: true, mode: 0o700 })
-  return new Daemon({
+  const daemon = new Daemon({
+    election: shared,
+    beat,
     source: closers.use(openSource(settings, secrets, mirrors)),
+    reader: readerOf(settings),
     publisher: closers.use(openPublisher(settings, secrets, mirrors)),
     store,
-    drivers: closers.use(openDrivers(secrets)),
+    drivers: closers.use(openDrivers(secrets, () => replicas)),
     clock: systemClock,
     emit,
     random: Math.random,
     scrub: secrets.scrubber(),
     settings: {
       instance,
-      intervalMs: source.intervalMs,
-      flushIntervalMs: reports.flushIntervalMs,
-      flushRestMs: reports.flushRestMs,
-      maxCommitsPerHour: reports.maxCommitsPerHour,
+      get intervalMs() {
+        return current().source.intervalMs
+      },
+      get flushIntervalMs() {
+        return current().reports.flushIntervalMs
+      },
+      get flushRestMs() {
+        return current().reports.flushRestMs
+      },
+      get maxCommitsPerHour() {
+        return current().reports.maxCommitsPerHour
+      },
       selections: concurrency.selections,
       requests: concurrency.requests,
       graceMs,
     },
   })
+  return { daemon, store }
+}
+
+/** The embedded store in the state folder, or the database that several share. */
+async function openState(
+  { state }: Settings,
+  emit: Emit,
+): Promise<{ readonly store: Store; readonly shared: SharedStore | undefined }> {
+  if (state.databaseUrl !== undefined) {
+    const shared = await openPostgresStore(state.databaseUrl.reveal())
+    return { store: shared.store, shared }
+  }
+  const store = await openEmbeddedStore(state.dir, (aside) => {
+    emit({ name: 'state.moved-aside', code: 'PH8011', ...aside })
+  })
+  return { store, shared: undefined }
+}
+
+/** What reads it; what else than the commit decides about its meaning is the part of it that is looked at, and we. */
+export function readerOf({ source }: Settings): ConfigReader {
+  return new ConfigReader(source.matchLabels, source.type === 'git' ? `${version} ${source.path}` : version)
 }
 
 /**
@@ -91,8 +158,8 @@ export async function openDaemon(settings: Settings, secrets: Secrets, emit: Emi
  */
 export function openSource({ source }: Settings, { read }: Secrets, mirrors: string): Source {
   if (source.type === 'dir') return openFolderSource(source.dir)
-  const { url, branch, path, auth } = source
-  return openGitSource({ url, branch, path, dir: join(mirrors, 'source.git'), auth, read })
+  const { url, ref, path, auth } = source
+  return openGitSource({ url, ref, path, dir: join(mirrors, 'source.git'), auth, read })
 }
 
 /**
@@ -106,8 +173,9 @@ export function openPublisher({ reports }: Settings, { read }: Secrets, mirrors:
   return openGitPublisher({ url, branch, dir, auth, read, author, clock: systemClock, random: Math.random })
 }
 
-export function openDrivers({ read, tls }: Secrets): OpenDrivers {
-  return new OpenDrivers({ read, tls, clock: systemClock, random: Math.random })
+/** @param replicas how many daemons share the limits; a command of a person asks little */
+export function openDrivers({ read, tls, tlsRevision }: Secrets, replicas: () => number = () => 1): OpenDrivers {
+  return new OpenDrivers({ read, tls, tlsRevision, replicas, clock: systemClock, random: Math.random })
 }
 
 export function openSecretsOf({ secrets }: Settings, io: Io): Secrets {

@@ -6,13 +6,19 @@ import { systemClock } from '../clock.ts'
 import { openRevision } from '../git/revision.ts'
 import type { LeftOut } from '../execution/select.ts'
 import { scrubbed, type Drivers } from '../execution/loop.ts'
+import { DeadlineError, withDeadline } from '../deadline.ts'
+import type { Subject } from '../model/artifact.ts'
+import type { Code } from '../model/codes.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
 import { formatDuration, type Instant } from '../model/duration.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
+import type { Provider } from '../model/provider.ts'
 import { ofKind } from '../model/resource.ts'
 import { SourceError } from '../model/source.ts'
+import { manifestsOf } from '../model/task.ts'
+import { targetsOf } from '../model/targets.ts'
 import { isEmpty, plan as makePlan, type Plan } from '../plan/plan.ts'
-import type { Preview } from '../plan/preview.ts'
+import type { EngineNote, Preview, PreviewItem } from '../plan/preview.ts'
 import { renderJson } from '../plan/render/json.ts'
 import { renderMarkdown } from '../plan/render/markdown.ts'
 import { renderText, type Style } from '../plan/render/text.ts'
@@ -22,7 +28,9 @@ import { parseStatus } from '../report/status.ts'
 import type { Applied, Store } from '../store/store.ts'
 import { openLedger } from '../store/embedded.ts'
 import { exit, type Exit, type Io } from './command.ts'
-import { loadSettings, openDrivers, openPublisher, openSecretsOf } from './open.ts'
+import type { Settings } from '../settings.ts'
+import { ConfigReader } from '../config/reader.ts'
+import { loadSettings, openDrivers, openPublisher, openSecretsOf, readerOf } from './open.ts'
 import { loadFolder, problemsText } from './validate.ts'
 
 export interface PlanOptions {
@@ -35,12 +43,14 @@ export interface PlanOptions {
 /** What a folder would change, and with a daemon's configuration what it would preheat. Applies nothing. */
 export async function plan(dir: string, options: PlanOptions, io: Io, signal: AbortSignal): Promise<Exit> {
   const now = systemClock.now()
-  const desired = await loadFolder(dir, signal)
-  const current = options.base === undefined ? undefined : await appliedAt(dir, options.base, now, signal)
+  const settings = options.config === undefined ? undefined : await loadSettings(options.config, io)
+  const reader = settings === undefined ? new ConfigReader() : readerOf(settings)
+  const desired = await loadFolder(dir, reader, signal)
+  const current = options.base === undefined ? undefined : await appliedAt(dir, options.base, reader, now, signal)
   const changes = makePlan(desired, current, now)
-  const { previews, instance, warmth } =
-    options.config === undefined ? OFFLINE : await preview(changes, options.config, now, io, signal)
-  const context: PlanContext = { now, base: options.base, warmth, instance }
+  const { previews, instance, warmth, engines } =
+    settings === undefined ? OFFLINE : await preview(changes, settings, now, io, signal)
+  const context: PlanContext = { now, base: options.base, warmth, instance, engines }
   io.out(render(changes, previews, context, options.output, io))
 
   if (changes.problems.some(({ severity }) => severity === 'error')) {
@@ -52,8 +62,14 @@ export async function plan(dir: string, options: PlanOptions, io: Io, signal: Ab
 }
 
 /** What is in force once a revision of the folder's own repository has been applied. */
-async function appliedAt(dir: string, rev: string, now: Instant, signal: AbortSignal): Promise<Applied> {
-  const config = await readConfig(await openRevision(dir, rev, '.', signal), signal)
+async function appliedAt(
+  dir: string,
+  rev: string,
+  reader: ConfigReader,
+  now: Instant,
+  signal: AbortSignal,
+): Promise<Applied> {
+  const config = await readConfig(await openRevision(dir, rev, '.', signal), reader, signal)
   const { objects, problems } = makePlan(config, undefined, now)
   return { config: config.config, appliedAt: now, objects, problems }
 }
@@ -62,19 +78,22 @@ interface Previews {
   readonly previews: readonly Preview[]
   readonly instance: string | undefined
   readonly warmth: string | undefined
+  readonly engines: readonly EngineNote[]
 }
 
-const OFFLINE: Previews = { previews: [], instance: undefined, warmth: undefined }
+const OFFLINE: Previews = { previews: [], instance: undefined, warmth: undefined, engines: [] }
+
+/** For each engine, longer than any request of it. */
+const ENGINE_MS = 40_000
 
 /** What the policies that this plan touches would do now, with the daemon's credentials and what it knows to be warm. */
 async function preview(
   changes: Plan,
-  configFile: string,
+  settings: Settings,
   now: Instant,
   io: Io,
   signal: AbortSignal,
 ): Promise<Previews> {
-  const settings = await loadSettings(configFile, io)
   await using closers = new Closers()
   const secrets = openSecretsOf(settings, io)
   const drivers = closers.use(openDrivers(secrets))
@@ -87,11 +106,17 @@ async function preview(
   const policies = ofKind(changes.objects, 'PreheatPolicy').filter(
     ({ key, resource }) => resource.enabled && (touched.has(key) || retargeted.has(policyAddress(resource))),
   )
-  const previews: Preview[] = []
   const scrub = secrets.scrubber()
+  const previews: Preview[] = []
   for (const { resource } of policies)
     previews.push(await previewOf(resource, changes, { drivers, ledger: ledger ?? COLD, now, scrub }, signal))
-  return { previews, instance: settings.instance, warmth }
+  const engines = await askEngines(
+    policies.map(({ resource }) => resource),
+    ofKind(changes.objects, 'Provider').map(({ resource }) => resource),
+    { drivers, scrub },
+    signal,
+  )
+  return { previews, instance: settings.instance, warmth, engines }
 
   async function reportedWarmth(): Promise<string> {
     // Not the daemon's own mirror: it may be at work in it.
@@ -139,7 +164,7 @@ async function previewOf(
       now,
     )
     const source = await drivers.source(snapshot.registry)
-    const choice = await choose(id, snapshot, 'preheat', { source, ledger, now }, signal)
+    const choice = await choose(id, snapshot, 'preheat', { source, ledger, since: now, now }, signal)
     if (choice.kind === 'blocked') return { ...empty, blocked: { code: choice.code, message: choice.message } }
     return {
       ...empty,
@@ -154,28 +179,65 @@ async function previewOf(
   }
 }
 
+/** Asks each provider of the policies once; one that cannot be asked is a note, because the plan is about the registry. */
+async function askEngines(
+  policies: readonly PreheatPolicy[],
+  providers: readonly Provider[],
+  { drivers, scrub }: Pick<PreviewPorts, 'drivers' | 'scrub'>,
+  signal: AbortSignal,
+): Promise<EngineNote[]> {
+  const used = new Set(
+    policies.flatMap((policy) => {
+      const targets = targetsOf(policy, providers)
+      return targets.ok ? targets.targets.map(({ provider }) => provider.name) : []
+    }),
+  )
+  const ask = async (provider: Provider): Promise<EngineNote> => {
+    const { name } = provider
+    const failed = (code: Code, message: string): EngineNote => ({
+      provider: name,
+      ignored: [],
+      error: { code, message: scrub(message) },
+    })
+    try {
+      const { version, ignored = [] } = await withDeadline(ENGINE_MS, signal, async (during) =>
+        (await drivers.engine(provider)).abilities(during),
+      )
+      return { provider: name, version, ignored }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      if (error instanceof EdgeError || error instanceof OperatorError) return failed(error.code, error.message)
+      if (error instanceof DeadlineError) return failed('PH5001', error.message)
+      throw error
+    }
+  }
+  return await Promise.all(providers.filter(({ name, enabled }) => enabled && used.has(name)).map(ask))
+}
+
 function itemsOf({ tasks, skips }: Extract<Choice, { kind: 'chosen' }>): Preview['items'] {
   return [
-    ...tasks.map(({ artifact, provider, sizeBytes, order, error }) => ({
-      reference: artifact.repository,
-      tags: artifact.tags,
-      digest: artifact.digest,
+    ...tasks.map(({ subject, provider, sizeBytes, order, error }) => ({
+      ...named(subject),
       provider,
       action: 'preheat' as const,
       sizeBytes,
-      blobs: order.manifests.flatMap(({ blobs }) => blobs),
+      blobs: manifestsOf(order).flatMap(({ blobs }) => blobs),
       reason: error === undefined ? 'not known warm' : `${error.code} ${error.message}`,
     })),
-    ...skips.map(({ artifact, provider, reason }) => ({
-      reference: artifact.repository,
-      tags: artifact.tags,
-      digest: artifact.digest,
+    ...skips.map(({ subject, provider, reason }) => ({
+      ...named(subject),
       provider,
       action: 'skip' as const,
       sizeBytes: undefined,
       reason,
     })),
   ]
+}
+
+function named(subject: Subject): Pick<PreviewItem, 'reference' | 'tags' | 'digest'> {
+  if ('file' in subject) return { reference: subject.file, tags: [], digest: undefined }
+  const { repository, tags, digest } = subject
+  return { reference: repository, tags, digest }
 }
 
 /** When evidence was last seen, as far as an instance has reported. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ConfigReader } from '../config/reader.ts'
 import { formatProblem } from '../config/render-problems.ts'
 import { openFolderSource } from '../git/folder.ts'
 import { readConfig } from '../reconcile.ts'
@@ -12,7 +13,7 @@ export interface ValidateOptions {
 
 /** Offline check of a config folder: every finding, at its place. */
 export async function validate(dir: string, { output }: ValidateOptions, io: Io, signal: AbortSignal): Promise<Exit> {
-  const config = await loadFolder(dir, signal)
+  const config = await loadFolder(dir, new ConfigReader(), signal)
   const errors = config.problems.filter(({ severity }) => severity === 'error').length
   const warnings = config.problems.length - errors
   if (output === 'json') {
@@ -28,10 +29,10 @@ export async function validate(dir: string, { output }: ValidateOptions, io: Io,
 }
 
 /** A folder as the configuration that it holds. @throws {SourceError} when it cannot be read */
-export async function loadFolder(dir: string, signal: AbortSignal): Promise<Config> {
+export async function loadFolder(dir: string, reader: ConfigReader, signal: AbortSignal): Promise<Config> {
   await using source = openFolderSource(dir)
   // A folder stands at one revision only: what it holds when it is looked at.
-  return await readConfig(await source.fetch('', signal), signal)
+  return await readConfig(await source.fetch('', signal), reader, signal)
 }
 
 /** Every finding with the line that it speaks of. */

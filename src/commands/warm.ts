@@ -6,24 +6,25 @@ import { choose } from '../execution/choose.ts'
 import { nameFilter } from '../execution/select.ts'
 import { nextStep, planned, probed } from '../execution/transition.ts'
 import type { Digest } from '../model/artifact.ts'
+import type { Candidate } from '../model/candidate.ts'
 import type { Clock } from '../model/clock.ts'
 import { formatDuration, formatInstant, type Instant } from '../model/duration.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
 import type { Evidence } from '../model/evidence.ts'
 import type { Target } from '../model/execution.ts'
-import type { PreheatPolicy } from '../model/policy.ts'
+import type { NamedArtifact, PreheatPolicy } from '../model/policy.ts'
 import type { Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import { ofKind, type Located } from '../model/resource.ts'
 import { targetsOf } from '../model/targets.ts'
 import { isSettled, type Job, type OpenTask, type Task } from '../model/task.ts'
 import { readConfig } from '../reconcile.ts'
-import type { ArtifactSource } from '../registry/registry.ts'
+import type { ArtifactSource, ProjectRules } from '../registry/registry.ts'
 import type { Secrets } from '../secrets.ts'
 import type { Settings } from '../settings.ts'
 import { openLedger, type Ledger } from '../store/embedded.ts'
 import { exit, type Exit, type Io } from './command.ts'
-import { loadSettings, openDrivers, openSecretsOf, openSource } from './open.ts'
+import { loadSettings, openDrivers, openSecretsOf, openSource, readerOf } from './open.ts'
 
 export interface WarmOptions {
   readonly config: string
@@ -131,7 +132,7 @@ async function declared(
   try {
     await using source = openSource(settings, secrets, scratch.name)
     const tree = await source.fetch(await source.observe(signal), signal)
-    return (await readConfig(tree, signal)).objects
+    return (await readConfig(tree, readerOf(settings), signal)).objects
   } finally {
     scratch.removeCallback()
   }
@@ -155,7 +156,7 @@ function placeOf(reference: Reference, objects: readonly Located[]): Place {
       registry,
       repository,
       tag: reference.tag,
-      policies: policies.filter((policy) => covers(policy, registry, repository, reference.tag)),
+      policies: policies.filter((policy) => covers(policy, registry, repository, reference)),
     }))
 
   const atHost = registries.filter(({ endpoint, engineEndpoint }) =>
@@ -179,15 +180,21 @@ function placeOf(reference: Reference, objects: readonly Located[]): Place {
   return only
 }
 
-/** By the name filters; a reference without a tag is covered under any. */
+/** By the name filters, where a reference without a tag is covered under any, or because the policy names it. */
 function covers(
-  { registry, project, filters }: PreheatPolicy,
+  { registry, project, filters, artifacts }: PreheatPolicy,
   { name }: Registry,
   repository: string,
-  tag: string | undefined,
+  { tag, digest }: Reference,
 ): boolean {
   const prefix = project === undefined ? '' : `${project}/`
   if (registry !== name || !repository.startsWith(prefix)) return false
+  const named = artifacts.filter((one) => one.name === repository.slice(prefix.length))
+  const isMeant = ({ reference }: NamedArtifact) =>
+    'tag' in reference
+      ? tag === undefined || reference.tag === tag
+      : digest === undefined || reference.digest === digest
+  if (named.some(isMeant)) return true
   const anyTag = { ...filters, tags: ['**'], exclude: { ...filters.exclude, tags: [] } }
   return nameFilter(tag === undefined ? anyTag : filters)(repository.slice(prefix.length), tag ?? 'latest')
 }
@@ -251,13 +258,18 @@ function anyPolicy({ name }: Registry, repository: string, provider: string | un
     project: repository.includes('/') ? repository.split('/')[0] : undefined,
     providers: provider === undefined ? [] : [{ name: provider }],
     providerSelector: undefined,
+    suspend: undefined,
     filters: {
       repositories: ['**'],
       tags: ['**'],
       labels: [],
       exclude: { repositories: [], tags: [] },
       types: ['image', 'cnai'],
+      newest: undefined,
     },
+    artifacts: [],
+    files: [],
+    criteria: { signature: { mode: 'ignored' }, vulnerability: { mode: 'ignored' } },
     trigger: { type: 'manual' },
     platforms: [],
     refresh: 'always',
@@ -266,6 +278,7 @@ function anyPolicy({ name }: Registry, repository: string, provider: string | un
     limits: { maxArtifacts: 1, maxBytes: undefined },
     retry: { attempts: 0, backoffMs: 0 },
     timeoutMs: undefined,
+    deadlineMs: undefined,
   }
 }
 
@@ -287,30 +300,31 @@ async function candidatesOf(
       ({ provider }) => provider.enabled && providers.some(({ name }) => name === provider.name),
     )
     if (asked.length === 0) continue
-    const { filters } = anyPolicy(registry, repository, undefined)
+    // Of the policy itself only what decides how the image goes there. A task that fell short ends: nothing is submitted.
+    const any = anyPolicy(registry, repository, undefined)
+    const { project, platforms, timeoutMs } = policy
+    const name = project === undefined ? repository : repository.slice(project.length + 1)
+    // What a policy names is wanted of whatever type.
+    const isNamed = policy.artifacts.some((one) => one.name === name)
+    const filters = { ...any.filters, types: isNamed ? (['any'] as const) : policy.filters.types }
     const snapshot = {
-      policy: {
-        ...policy,
-        filters: { ...filters, types: policy.filters.types },
-        limits: { maxArtifacts: 1, maxBytes: undefined },
-        // A task that fell short ends: nothing is submitted here.
-        retry: { attempts: 0, backoffMs: 0 },
-      },
+      policy: { ...any, project, platforms, timeoutMs, filters },
       registry,
       targets: asked,
       refresh: 'always' as const,
       config: { commit: '', author: '', subject: '' },
     }
-    const name = policy.project === undefined ? repository : repository.slice(policy.project.length + 1)
-    const tags = [tag ?? 'latest']
+    const candidate = { ...UNTOLD, repository, name, digest, tags: [tag ?? 'latest'] }
+    const now = systemClock.now()
     const choice = await choose(
       'warm',
       snapshot,
       'preheat',
       {
-        source: alone({ repository, name, digest, tags, labels: undefined, type: undefined }, source),
+        source: alone(candidate, source),
         ledger: { warm: () => Promise.resolve([]) },
-        now: systemClock.now(),
+        since: now,
+        now,
       },
       signal,
     )
@@ -321,16 +335,37 @@ async function candidatesOf(
   return { candidates: [...candidates.values()], reasons }
 }
 
+/** What a listing would tell, and nobody asks for here. */
+const UNTOLD = {
+  labels: undefined,
+  type: undefined,
+  pushedAt: undefined,
+  children: [],
+  signatures: undefined,
+  scan: undefined,
+}
+
+const NO_RULES: ProjectRules = {
+  signatures: [],
+  severity: undefined,
+  allowlist: { ids: [], expiresAt: undefined },
+  isProxyCache: false,
+}
+
 /** A source that lists one artifact and demands nothing of it: the question is where it is, not whether it may go. */
-function alone(candidate: Awaited<ReturnType<ArtifactSource['list']>>[number], source: ArtifactSource): ArtifactSource {
+function alone(candidate: Candidate, source: ArtifactSource): ArtifactSource {
   return {
     list: () => Promise.resolve([candidate]),
-    projectRules: () => Promise.resolve({ contentTrust: false, preventVulnerable: false }),
+    projectRules: () => Promise.resolve(NO_RULES),
     content: (repository, digest, signal) => source.content(repository, digest, signal),
     identify: (signal) => source.identify(signal),
     sample: (project, signal) => source.sample(project, signal),
     resolve: (repository, tag, signal) => source.resolve(repository, tag, signal),
     authorize: (repository, signal) => source.authorize(repository, signal),
+    signatureKinds: (repository, digest, signal) => source.signatureKinds(repository, digest, signal),
+    signatures: (repository, digest, signal) => source.signatures(repository, digest, signal),
+    vulnerabilities: (repository, digest, signal) => source.vulnerabilities(repository, digest, signal),
+    pullThrough: (repository, reference, signal) => source.pullThrough(repository, reference, signal),
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
 }

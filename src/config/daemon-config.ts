@@ -1,6 +1,9 @@
-import { isLoopback, isRefusedHost } from '../model/address.ts'
+import { isExposed, isLoopback, isRefusedHost } from '../model/address.ts'
+import { patternError } from '../model/doublestar.ts'
 import { parseDuration } from '../model/duration.ts'
+import { gitUrl, sshTrouble } from '../model/git-remote.ts'
 import { byPlace, type Problem } from '../model/problem.ts'
+import { isVersionRange } from '../model/source-ref.ts'
 import type { DaemonConfigDocument } from './documents.ts'
 import { dotted, errorAt, errorAtKey, toProblem, type Finding } from './finding.ts'
 import { parse, type Path } from './parse.ts'
@@ -67,7 +70,7 @@ function traced(finding: Finding, overrides: readonly Override[]): Finding {
   return origin === undefined ? finding : { ...finding, message: `${finding.message} (from ${origin.origin})` }
 }
 
-function meaning({ source, reports, secrets }: DaemonConfigDocument): Finding[] {
+function meaning({ source, reports, secrets, notifications }: DaemonConfigDocument): Finding[] {
   const path = ['source', 'interval']
   const tooShort = source.interval !== undefined && parseDuration(source.interval) < 1000
   const bound = new Set(Object.keys(secrets?.bindings ?? {}))
@@ -75,11 +78,18 @@ function meaning({ source, reports, secrets }: DaemonConfigDocument): Finding[] 
     ...(tooShort ? [errorAt(path, 'PH2003', 'source.interval must be at least 1s')] : []),
     ...remote(['source', 'url'], source.url),
     ...remote(['reports', 'url'], reports?.url),
+    ...sshKey(['source', 'auth', 'type'], source.url, source.auth?.type),
+    ...(reports?.url === undefined && reports?.auth === undefined
+      ? []
+      : sshKey(['reports', 'auth', 'type'], reports.url ?? source.url, (reports.auth ?? source.auth)?.type)),
     ...branch(['source', 'ref', 'branch'], source.ref?.branch),
+    ...branch(['source', 'ref', 'tag'], source.ref?.tag),
+    ...range(source.ref?.semver),
     ...branch(['reports', 'branch'], reports?.branch),
     ...binding(['source', 'auth', 'secretRef', 'name'], source.auth?.secretRef?.name, bound),
     ...binding(['reports', 'auth', 'secretRef', 'name'], reports?.auth?.secretRef?.name, bound),
     ...ownBranch(source, reports),
+    ...receivers(notifications ?? [], source, bound),
     ...(source.dir !== undefined && reports?.url === undefined ? remoteOnly(reports) : []),
   ]
 }
@@ -87,20 +97,38 @@ function meaning({ source, reports, secrets }: DaemonConfigDocument): Finding[] 
 function remote(path: readonly string[], url: string | undefined): Finding[] {
   if (url === undefined) return []
   const name = path.join('.')
-  if (!URL.canParse(url)) return [errorAt(path, 'PH2003', `${name} is no URL`)]
-  const parsed = new URL(url)
+  const parsed = gitUrl(url)
+  if (parsed === undefined) return [errorAt(path, 'PH2003', `${name} is no URL`)]
   const { protocol, hostname } = parsed
-  if (protocol === 'ssh:') return [errorAt(path, 'PH9001', `${name}: ssh is not built yet`)]
   if (hostname.startsWith('-')) return [errorAt(path, 'PH2003', `${name}: no host begins with a dash`)]
   if (isRefusedHost(parsed)) return [errorAt(path, 'PH3013', `${name}: ${hostname} is never contacted`)]
+  const trouble = protocol === 'ssh:' ? sshTrouble(parsed) : undefined
+  if (trouble !== undefined) return [errorAt(path, 'PH2003', `${name}: ${trouble}`)]
   if (protocol !== 'http:' || isLoopback(parsed)) return []
   return [errorAt(path, 'PH2003', `${name}: plain http goes to this machine only; use https`)]
+}
+
+/** ssh has a key and nothing else has one. */
+function sshKey(path: readonly string[], address: string | undefined, type: string | undefined): Finding[] {
+  const url = address === undefined ? undefined : gitUrl(address)
+  if (url === undefined || (url.protocol === 'ssh:') === (type === 'ssh')) return []
+  const name = path.join('.')
+  return type === 'ssh'
+    ? [errorAt(path, 'PH2003', `${name}: ssh is for ssh addresses`)]
+    : [errorAtKey(path, 'PH2003', `${name} must be ssh for an ssh address`)]
+}
+
+function range(semver: string | undefined): Finding[] {
+  if (semver === undefined || isVersionRange(semver)) return []
+  return [
+    errorAt(['source', 'ref', 'semver'], 'PH2003', `source.ref.semver is no range of versions such as >=1.4.0 <2.0.0`),
+  ]
 }
 
 /** What the pattern of the schema leaves over of `git check-ref-format`. */
 function branch(path: readonly string[], name: string | undefined): Finding[] {
   if (name?.split('/').some((part) => part.endsWith('.lock')) !== true) return []
-  return [errorAt(path, 'PH2003', `${path.join('.')}: git takes no branch whose name ends in .lock`)]
+  return [errorAt(path, 'PH2003', `${path.join('.')}: git takes no name that ends in .lock`)]
 }
 
 function binding(path: readonly string[], secret: string | undefined, bound: ReadonlySet<string>): Finding[] {
@@ -112,6 +140,9 @@ function binding(path: readonly string[], secret: string | undefined, bound: Rea
 function ownBranch(source: DaemonConfigDocument['source'], reports: DaemonConfigDocument['reports']): Finding[] {
   const isShared =
     source.url !== undefined &&
+    source.ref?.tag === undefined &&
+    source.ref?.semver === undefined &&
+    source.ref?.commit === undefined &&
     (reports?.url ?? source.url) === source.url &&
     (reports?.branch ?? 'preheat-reports') === (source.ref?.branch ?? 'main')
   if (!isShared) return []
@@ -125,4 +156,79 @@ function remoteOnly(reports: DaemonConfigDocument['reports']): Finding[] {
   return (['auth', 'branch', 'author'] as const)
     .filter((field) => reports?.[field] !== undefined)
     .map((field) => errorAtKey(['reports', field], 'PH2003', `reports.${field} has no effect: ${why}`))
+}
+
+type Receiver = NonNullable<DaemonConfigDocument['notifications']>[number]
+
+function receivers(
+  notifications: readonly Receiver[],
+  source: DaemonConfigDocument['source'],
+  bound: ReadonlySet<string>,
+): Finding[] {
+  return notifications.flatMap((one, index) => {
+    const path = ['notifications', `${index}`]
+    const isSecond = notifications.findIndex(({ name }) => name === one.name) < index
+    return [
+      ...(isSecond ? [errorAt([...path, 'name'], 'PH3004', `notification ${one.name} is declared twice`)] : []),
+      ...binding([...path, 'secretRef', 'name'], one.secretRef.name, bound),
+      ...receiverUrl([...path, 'url'], one),
+      ...forge(path, one, source),
+      ...(one.policies ?? []).flatMap((pattern, at) => {
+        const why = patternError(pattern)
+        return why === undefined ? [] : [errorAt([...path, 'policies', `${at}`], 'PH3011', `malformed pattern: ${why}`)]
+      }),
+    ]
+  })
+}
+
+/** The secret of a webhook signs and stays here; every other one goes along. */
+function receiverUrl(path: readonly string[], { type, url }: Receiver): Finding[] {
+  const name = dotted(path)
+  if (url === undefined) return []
+  if (!URL.canParse(url)) return [errorAt(path, 'PH2003', `${name} is no URL`)]
+  const parsed = new URL(url)
+  if (isRefusedHost(parsed)) return [errorAt(path, 'PH3013', `${name}: ${parsed.hostname} is never contacted`)]
+  if (type === 'webhook' || !isExposed(parsed)) return []
+  return [errorAt(path, 'PH2003', `${name}: plain http goes to this machine only; use https`)]
+}
+
+function forge(path: readonly string[], { type, url }: Receiver, source: DaemonConfigDocument['source']): Finding[] {
+  if (type === 'webhook' || type === 'slack' || (url !== undefined && !URL.canParse(url))) return []
+  if (source.url !== undefined && gitUrl(source.url) === undefined) return []
+  const place = source.url === undefined ? undefined : forgePlace(source.url, url)
+  const depth = place?.repository.split('/').length ?? 0
+  if (depth === 2 || (type === 'gitlab' && depth > 2)) return []
+  const wanted = type === 'gitlab' ? 'group/project' : 'owner/repository'
+  return [errorAt([...path, 'type'], 'PH2003', `a status on ${type} needs a source.url of a forge, with ${wanted}`)]
+}
+
+/** A repository on a forge. */
+export interface ForgePlace {
+  /** The forge's web address, without a slash at its end. */
+  readonly root: string
+  /** `platform/preheat`, decoded. */
+  readonly repository: string
+}
+
+/**
+ * Where the repository of the source is on its forge; undefined for one that is on none.
+ * @param root the forge's web address, where it is not the host of the source
+ */
+export function forgePlace(source: string, root: string | undefined): ForgePlace | undefined {
+  const url = gitUrl(source)
+  if (url === undefined || !['http:', 'https:', 'ssh:'].includes(url.protocol)) return undefined
+  const { protocol, origin, hostname, pathname } = url
+  const web = root ?? (protocol === 'ssh:' ? `https://${hostname}` : origin)
+  const base = trimmed(new URL(web).pathname)
+  const path = trimmed(pathname).replace(/\.git$/, '')
+  const inside = base !== '' && path.startsWith(`${base}/`) ? path.slice(base.length + 1) : path
+  try {
+    return { root: web.replace(/\/+$/, ''), repository: decodeURIComponent(inside) }
+  } catch {
+    return undefined
+  }
+}
+
+function trimmed(path: string): string {
+  return path.replace(/^\/+|\/+$/g, '')
 }

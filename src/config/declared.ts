@@ -1,4 +1,6 @@
+import type { Registry } from '../model/registry.ts'
 import type { Kind, Resource } from '../model/resource.ts'
+import type { Attachments } from './attachments.ts'
 import type { YamlDocument } from './parse.ts'
 import type { Documents } from './schema.ts'
 
@@ -30,4 +32,8 @@ export interface State {
   readonly broken: readonly Identified[]
   /** Something could not be read at all, and may be what others name. */
   readonly hasUnreadable: boolean
+  /** Of registries by name, broken ones included; undefined where that cannot be read. */
+  readonly types: ReadonlyMap<string, Registry['type'] | undefined>
+  /** The files that policies name. */
+  readonly attachments: Attachments
 }

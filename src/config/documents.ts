@@ -77,11 +77,19 @@ type ProviderRefs = ProviderRef[]
  */
 type Artifacts = string[]
 /**
+ * Path of a public key in PEM, relative to source.path.
+ */
+type KeyFile = string
+/**
+ * Path of a Sigstore trusted_root.json, relative to source.path.
+ */
+type TrustedRootFile = string
+/**
  * missing: only what is not known to be warm. always: everything, each time.
  */
 type RefreshMode = 'missing' | 'always'
 /**
- * https, ssh, http to this machine, or file for a local bare repository; without user info.
+ * https, ssh (also as git@host:path), http to this machine, or file for a local bare repository; without a password, and without a user where it is not ssh.
  */
 type GitUrl = string
 /**
@@ -127,6 +135,12 @@ export interface RegistryDocument {
      * What engines are told to pull from; the endpoint where it is left out. Must be the host that nodes pull through, or what was warmed is never hit.
      */
     engineEndpoint?: Origin
+    /**
+     * Lets the registry say what happened in it, at /hooks/registries/NAME; trigger.poll stands behind it. Its secret is what the registry sends as its Authorization header: key token, or value.
+     */
+    webhook?: {
+      secretRef: SecretRef
+    }
     /**
      * What engines are given. Left out: a pull token where the registry has a token service, else nothing.
      */
@@ -431,11 +445,11 @@ export interface PreheatPolicyDocument {
      */
     enabled?: boolean
     /**
-     * Schedule and events rest, manual runs go on.
+     * Schedule and events rest, keepWarm and drift too; manual runs go on. Slots that pass meanwhile are counted as Suspended and never made up for.
      */
     suspend?: {
       /**
-       * When it ends by itself.
+       * When it ends by itself; left out: when the field is removed.
        */
       until?: Instant
       /**
@@ -480,11 +494,11 @@ export interface PreheatPolicyDocument {
         tags?: Patterns
       }
       /**
-       * Sorts of artifacts; image and cnai where it is left out.
+       * Sorts of artifacts; image and cnai where it is left out. any: whatever the registry holds.
        */
       types?: ('image' | 'cnai' | 'chart' | 'wasm' | 'cnab' | 'any')[]
       /**
-       * Only the newest ones of each repository.
+       * Only the newest ones of each repository, of those that all other filters leave.
        */
       newest?: {
         /**
@@ -492,17 +506,17 @@ export interface PreheatPolicyDocument {
          */
         count: number
         /**
-         * pushed (harbor): time of the push. semver: version order of the tags.
+         * pushed: time of the push (harbor, default there). semver: version order of the tags (oci, default there).
          */
         by?: 'pushed' | 'semver'
       }
     }
     /**
-     * Beside the filters: named artifacts, pulled through a proxy-cache project when not cached yet.
+     * Beside the filters: named artifacts, name:tag or name@sha256:…, without the project prefix; pulled through a proxy-cache project when not cached yet.
      */
     artifacts?: Artifacts
     /**
-     * Whole files; vendor dragonfly only.
+     * Whole files by URL; every provider of the policy must be of vendor dragonfly.
      */
     files?: string[]
     /**
@@ -514,15 +528,15 @@ export interface PreheatPolicyDocument {
        */
       signature?: {
         /**
-         * inherit: what the Harbor project demands (harbor, default). ignored: nothing (oci, default). required: a signature exists. verified: it is by one of the keys or identities.
+         * inherit: what the Harbor project demands (harbor, default). ignored: nothing (oci, default). required: a signature exists, whoever made it. verified: it is by one of the keys or identities.
          */
         mode: 'inherit' | 'ignored' | 'required' | 'verified'
         /**
-         * Mode verified: paths of public keys in the repository.
+         * Mode verified: public keys in PEM, as paths in this repository below source.path, at most 16 KiB each. One that matches is enough. A changed key is a changed policy.
          */
-        keys?: string[]
+        keys?: KeyFile[]
         /**
-         * Mode verified: who the certificate must name.
+         * Mode verified: who the certificate of a keyless signature must name. One that matches is enough.
          */
         identities?: {
           /**
@@ -534,6 +548,10 @@ export interface PreheatPolicyDocument {
            */
           subject: string
         }[]
+        /**
+         * Mode verified, needed with identities: a Sigstore trusted_root.json as a path in this repository, at most 1 MiB; what certificates and transparency logs are checked against. Nothing is fetched from elsewhere: a change of trust is a reviewed commit, and air-gapped sites need no more.
+         */
+        trustedRoot?: TrustedRootFile
       }
       /**
        * How bad an artifact may be.
@@ -574,7 +592,7 @@ export interface PreheatPolicyDocument {
          */
         startingDeadline?: Duration
         /**
-         * Slots that passed while the daemon was down: the last one, none, or all of them.
+         * Slots that passed while the daemon was down: the last one, none (what is more than a minute late), or all of them, oldest first.
          */
         catchUp?: 'once' | 'skip' | 'all'
         /**
@@ -660,7 +678,7 @@ export interface PreheatPolicyDocument {
      */
     timeout?: PositiveDuration
     /**
-     * The whole execution; none where it is left out.
+     * The whole execution; none where it is left out. What is open then is given up: what an engine was given may go on there.
      */
     deadline?: PositiveDuration
   }
@@ -765,15 +783,15 @@ export interface DaemonConfigDocument {
     ref?: {
       branch?: Branch
       /**
-       * A tag.
+       * A tag. One that is moved is followed.
        */
       tag?: string
       /**
-       * The highest tag in a range.
+       * The tag of the highest version in a range; tags are 1.2.3 or v1.2.3. Prereleases count only where the range names one, as in >=1.0.0-0.
        */
       semver?: string
       /**
-       * One commit.
+       * One commit, by all of its digits; nothing else is ever looked for.
        */
       commit?: string
     }
@@ -786,10 +804,16 @@ export interface DaemonConfigDocument {
      */
     interval?: PositiveDuration
     /**
-     * Only the policies and runs with these labels.
+     * Only the policies and runs with these labels; registries and providers are always taken.
      */
     selector?: MatchLabels
     auth?: GitAuth
+    /**
+     * Lets the forge say that the source moved, at /hooks/source; source.interval stands behind it. Its secret is what the forge signs or sends: key token, or value.
+     */
+    webhook?: {
+      secretRef: SecretRef
+    }
     /**
      * Whether commits must be signed.
      */
@@ -890,26 +914,57 @@ export interface DaemonConfigDocument {
     databaseUrlEnv?: EnvironmentVariable
   }
   /**
-   * What the daemon listens on.
+   * What the daemon (run) listens on; once and the other commands open no port.
    */
   http?: {
     /**
-     * /livez /readyz /startupz /metrics. Nothing secret, no token.
+     * /livez /readyz /startupz /metrics. Nothing secret, no token. 0.0.0.0:9440 where it is left out.
      */
     probes?: Listen
     /**
-     * The API; beyond loopback it needs tokenSecretRef.
+     * The API; beyond loopback it needs tokenSecretRef. 127.0.0.1:8081 where it is left out.
      */
     api?: Listen
     /**
-     * Off unless a webhook secret is given.
+     * Where webhooks are received: /hooks/registries/NAME and /hooks/source. Off unless a webhook secret is given, on a Registry or in source.webhook; then 0.0.0.0:9292 where it is left out.
      */
     webhooks?: Listen
     /**
-     * Bearer token of the API.
+     * Bearer token of the API, its key token; it is asked for on loopback, too.
      */
     tokenSecretRef?: SecretRef
   }
+  /**
+   * Who is told what happens, beside the reports. github, gitlab and gitea (Forgejo, too) show statuses beside the commits of the config repository: preheatd/INSTANCE says whether a commit is in force, preheatd/INSTANCE/POLICY how the last execution under it ended, at most 50 a commit. webhook and slack get messages.
+   *
+   * Items: One receiver.
+   */
+  notifications?: {
+    /**
+     * What the log calls it.
+     */
+    name: Name
+    /**
+     * What it is. slack is any receiver of Slack's incoming webhooks: Mattermost, Rocket.Chat, Discord.
+     */
+    type: 'github' | 'gitlab' | 'gitea' | 'webhook' | 'slack'
+    /**
+     * webhook: where to post. slack: the address without its secret part; https://hooks.slack.com/services where it is left out. A forge: its web address; that of source.url where it is left out. Plain http goes to this machine only, but for a webhook, whose secret does not travel.
+     */
+    url?: Endpoint
+    /**
+     * Its key token: what a forge takes for a credential (bind it to api.github.com for GitHub), what signs a webhook (X-Signature: sha256=HMAC over the body), or the rest of a Slack address (T0000/B0000/XXXX).
+     */
+    secretRef: SecretRef
+    /**
+     * webhook and slack: error for what went wrong only; info, the default, for all.
+     */
+    severity?: 'info' | 'error'
+    /**
+     * Only what concerns these policies, as project/name. A forge shows whether the commit is in force all the same. All, and what concerns none, where it is left out.
+     */
+    policies?: Pattern[]
+  }[]
   /**
    * What the daemon says.
    */

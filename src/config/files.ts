@@ -7,7 +7,7 @@ import { MAX_FILE_BYTES } from './guard.ts'
 const MAX_FILES = 50_000
 
 /** Bytes of all of them. */
-const MAX_TOTAL_BYTES = 256 * 2 ** 20
+export const MAX_TOTAL_BYTES = 256 * 2 ** 20
 
 /** The one file below `source.path` that says what is left out, in the syntax of .gitignore. */
 export const IGNORE_FILE = '.preheatdignore'

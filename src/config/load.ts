@@ -1,11 +1,13 @@
 import type { ConfigCommit } from '../model/execution.ts'
 import { policyAddress } from '../model/policy.ts'
 import { byPlace, type Problem } from '../model/problem.ts'
+import type { Registry } from '../model/registry.ts'
 import { resourceKey, type Kind, type Located } from '../model/resource.ts'
+import type { Attachments } from './attachments.ts'
 import { classify } from './classify.ts'
 import type { Declared, Identified, State } from './declared.ts'
 import { errorAtKey, toProblem, type Finding } from './finding.ts'
-import { parse, type YamlDocument } from './parse.ts'
+import { parse, type Parsed, type YamlDocument } from './parse.ts'
 import { toPolicy, toProvider, toRegistry, toRun } from './resources.ts'
 import { applyRules, projectFolder } from './rules.ts'
 import { checkSchema, type Documents } from './schema.ts'
@@ -28,47 +30,130 @@ export interface Stalled {
   readonly key: string | undefined
 }
 
+/** What the bytes of one file say, wherever it stands: documents, or why it has none. */
+export type FileText =
+  { readonly ok: true; readonly documents: readonly OneDocument[]; readonly ignored: number } | Unread
+
+type Unread = Extract<Parsed, { ok: false }>
+
+/** A document of ours, or one that means to be. */
+type OneDocument =
+  | { [K in Kind]: { is: 'accepted'; kind: K; written: Documents[K]; document: YamlDocument } }[Kind]
+  | {
+      readonly is: 'refused'
+      readonly kind: Kind
+      readonly findings: readonly Finding[]
+      readonly document: YamlDocument
+    }
+  | { readonly is: 'unknown'; readonly finding: Finding; readonly document: YamlDocument }
+
+/** Bytes as documents, each checked for itself. Pure. */
+export function readFile(bytes: Uint8Array): FileText {
+  const parsed = parse(bytes)
+  if (!parsed.ok) return parsed
+  const documents = parsed.documents.map(readDocument)
+  const ours = documents.filter((one) => one !== undefined)
+  return { ok: true, documents: ours, ignored: parsed.ignored + documents.length - ours.length }
+}
+
+/** Undefined: it is not ours. */
+function readDocument(document: YamlDocument): OneDocument | undefined {
+  const classified = classify(document.value)
+  switch (classified.is) {
+    case 'foreign':
+      return undefined
+    case 'refused':
+      return { is: 'unknown', finding: classified.finding, document }
+    case 'ours': {
+      const { kind } = classified
+      const checked = checkSchema(kind, document.value)
+      if (!checked.ok) return { is: 'refused', kind, findings: checked.findings, document }
+      return { is: 'accepted', kind, written: checked.document, document } as OneDocument
+    }
+    default:
+      return classified satisfies never
+  }
+}
+
 /**
- * Text of one commit as configuration, with every problem of it. Pure, and never throws for what a file holds: an error
- * stalls the object that it is about and nothing else.
- * @param files contents by path below `source.path`
+ * Text of one commit as documents: the first half of {@link load}, after which it is known what else is to be read.
+ * @param files what {@link readFile} made of them, by path below `source.path`
  * @param problems of files that were not read; an error among them stalls its file
+ */
+export function readFiles(files: ReadonlyMap<string, FileText>, problems: readonly Problem[]): ReadFiles {
+  const unread = problems.filter(({ severity, file }) => severity === 'error' && !files.has(file))
+  const read: Read = {
+    accepted: [],
+    refused: [],
+    problems: [...problems],
+    unreadable: unread.map(({ file }) => file),
+    others: [],
+    ignored: 0,
+  }
+  for (const [file, text] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!text.ok) {
+      read.problems.push(...text.refusals.map((refusal): Problem => ({ severity: 'error', file, ...refusal })))
+      read.unreadable.push(file)
+      continue
+    }
+    read.ignored += text.ignored
+    for (const document of text.documents) place(read, file, document)
+  }
+  return { ...read, named: read.accepted.flatMap(namedFiles) }
+}
+
+function namedFiles(one: Accepted): string[] {
+  if (one.kind !== 'PreheatPolicy') return []
+  const { keys = [], trustedRoot } = one.written.spec.criteria?.signature ?? {}
+  return [...keys, ...(trustedRoot === undefined ? [] : [trustedRoot])]
+}
+
+/**
+ * The documents of one commit as configuration, with every problem of it. Pure, and never throws for what a file holds:
+ * an error stalls the object that it is about and nothing else.
+ * @param attachments the {@link ReadFiles.named named} files
+ * @param matchLabels labels that a policy or run must have to be taken; without them all are. The others are as if they
+ *   were not there, but for names: what they are called is taken, and a run may name one.
  */
 export function load(
   config: ConfigCommit,
-  files: ReadonlyMap<string, Uint8Array>,
-  problems: readonly Problem[],
+  read: ReadFiles,
+  attachments: Attachments,
+  matchLabels: Readonly<Record<string, string>> = {},
 ): Config {
-  const read = readFiles(files, problems)
-  const registries = [...new Set([...read.accepted, ...read.refused].flatMap(registryName))]
-  const declared = read.accepted.map((one) => declare(one, registries))
-  const homeless = read.accepted.filter((_, index) => declared[index] === undefined)
+  const isTaken = (one: { readonly kind: Kind; readonly document: YamlDocument }) => isSelected(one, matchLabels)
+  const types = registryTypes(read)
+  const registries = [...types.keys()]
+  const declared = read.accepted.map((one) => declare(one, types, attachments))
+  const homeless = read.accepted.filter((one, index) => declared[index] === undefined && isTaken(one))
   const refused = read.refused.map((one) => ({ ...one, identity: identify(one, registries) }))
+  const refusedHere = refused.filter(isTaken)
   const broken = refused.map(({ identity }) => identity).filter((identity) => identity !== undefined)
   const hasUnreadable = read.unreadable.length > 0 || broken.length < refused.length
   const valid = declared.filter((one) => one !== undefined)
-  const complaints = applyRules(stateOf(valid, broken, hasUnreadable))
-  const wrong = complaints.filter(({ finding }) => finding.severity === 'error')
+  const complaints = applyRules({ ...declaredIn(valid), broken, hasUnreadable, types, attachments })
+  const here = complaints.filter(({ on }) => isTaken(on))
+  const wrong = here.filter(({ finding }) => finding.severity === 'error')
   const bad = new Set(wrong.map(({ on }) => on))
   return {
     config,
     objects: valid
-      .filter((one) => !bad.has(one))
+      .filter((one) => !bad.has(one) && isTaken(one))
       .map(({ resource, key, file, document }) => ({ resource, key, file, line: document.line })),
     stalled: distinct([
       ...[...read.unreadable, ...read.others].map((file) => ({ file, key: undefined })),
       ...homeless.map(({ file }) => ({ file, key: undefined })),
-      ...refused.map(({ file, identity }) => ({ file, key: identity?.key })),
+      ...refusedHere.map(({ file, identity }) => ({ file, key: identity?.key })),
       // Without its project a policy has another key than the one that it had.
       ...wrong.map(({ on, finding }) => ({ file: on.file, key: finding.code === 'PH3018' ? undefined : on.key })),
     ]),
     problems: [
       ...read.problems,
       ...homeless.map(({ document, file }) => toProblem(noRegistry(registries), document, file, undefined)),
-      ...refused.flatMap(({ document, file, findings, identity }) =>
+      ...refusedHere.flatMap(({ document, file, findings, identity }) =>
         findings.map((finding) => toProblem(finding, document, file, identity?.key)),
       ),
-      ...complaints.map(({ on, finding }) => toProblem(finding, on.document, on.file, on.key)),
+      ...here.map(({ on, finding }) => toProblem(finding, on.document, on.file, on.key)),
     ].sort(byPlace),
     ignored: read.ignored,
   }
@@ -85,6 +170,12 @@ interface Refused {
   readonly findings: readonly Finding[]
 }
 
+/** What the texts of one commit say, each for itself. */
+export type ReadFiles = Readonly<Read> & {
+  /** Paths of further files that they name, as often as they do. */
+  readonly named: readonly string[]
+}
+
 interface Read {
   readonly accepted: Accepted[]
   readonly refused: Refused[]
@@ -96,52 +187,43 @@ interface Read {
   ignored: number
 }
 
-function readFiles(files: ReadonlyMap<string, Uint8Array>, problems: readonly Problem[]): Read {
-  const unread = problems.filter(({ severity, file }) => severity === 'error' && !files.has(file))
-  const read: Read = {
-    accepted: [],
-    refused: [],
-    problems: [...problems],
-    unreadable: unread.map(({ file }) => file),
-    others: [],
-    ignored: 0,
-  }
-  for (const [file, bytes] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
-    const parsed = parse(bytes)
-    if (!parsed.ok) {
-      read.problems.push(...parsed.refusals.map((refusal): Problem => ({ severity: 'error', file, ...refusal })))
-      read.unreadable.push(file)
-      continue
-    }
-    read.ignored += parsed.ignored
-    for (const document of parsed.documents) readDocument(read, file, document)
-  }
-  return read
-}
-
-function readDocument(read: Read, file: string, document: YamlDocument): void {
-  const classified = classify(document.value)
-  switch (classified.is) {
-    case 'foreign':
-      read.ignored++
+function place(read: Read, file: string, one: OneDocument): void {
+  switch (one.is) {
+    case 'unknown':
+      read.problems.push(toProblem(one.finding, one.document, file, undefined))
+      ;(one.finding.code === 'PH9001' ? read.others : read.unreadable).push(file)
       return
     case 'refused':
-      read.problems.push(toProblem(classified.finding, document, file, undefined))
-      ;(classified.finding.code === 'PH9001' ? read.others : read.unreadable).push(file)
+      read.refused.push({ ...one, file })
       return
-    case 'ours': {
-      const { kind } = classified
-      const checked = checkSchema(kind, document.value)
-      if (checked.ok) read.accepted.push({ kind, written: checked.document, file, document } as Accepted)
-      else read.refused.push({ kind, file, document, findings: checked.findings })
+    case 'accepted':
+      read.accepted.push({ ...one, file })
       return
-    }
     default:
-      classified satisfies never
+      one satisfies never
   }
 }
 
-function declare(one: Accepted, registries: readonly string[]): Declared | undefined {
+/** Registries and providers always are. Labels that are none are no reason to overlook what else is wrong. */
+function isSelected(
+  { kind, document }: { readonly kind: Kind; readonly document: YamlDocument },
+  matchLabels: Readonly<Record<string, string>>,
+): boolean {
+  const wanted = Object.entries(matchLabels)
+  if (wanted.length === 0 || kind === 'Registry' || kind === 'Provider') return true
+  const metadata = recordOf(document.value['metadata'])
+  if (metadata === undefined) return true
+  const labels = recordOf(metadata['labels'] ?? {})
+  return labels === undefined || wanted.every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value)
+}
+
+function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : undefined
+}
+
+function declare(one: Accepted, types: RegistryTypes, attachments: Attachments): Declared | undefined {
   const { document, file } = one
   const identity = { name: one.written.metadata.name, document, file }
   switch (one.kind) {
@@ -152,9 +234,13 @@ function declare(one: Accepted, registries: readonly string[]): Declared | undef
     case 'PreheatRun':
       return keyed({ ...one, ...identity, resource: toRun(one.written) })
     case 'PreheatPolicy': {
-      const registry = one.written.spec.registry ?? onlyOne(registries)
-      if (registry === undefined) return undefined
-      return keyed({ ...one, ...identity, resource: toPolicy(one.written, registry) })
+      const name = one.written.spec.registry ?? onlyOne([...types.keys()])
+      if (name === undefined) return undefined
+      return keyed({
+        ...one,
+        ...identity,
+        resource: toPolicy(one.written, { name, type: types.get(name) }, attachments),
+      })
     }
     default:
       return one satisfies never
@@ -174,9 +260,18 @@ function noRegistry(registries: readonly string[]): Finding {
   return errorAtKey(['spec'], 'PH3001', `spec.registry is missing and ${why}`)
 }
 
-function registryName({ kind, document }: Accepted | Refused): string[] {
-  const name = kind === 'Registry' ? textAt(document, 'metadata', 'name') : undefined
-  return name === undefined ? [] : [name]
+/** By name; undefined where the document is broken in just that. */
+type RegistryTypes = ReadonlyMap<string, Registry['type'] | undefined>
+
+function registryTypes({ accepted, refused }: ReadFiles): RegistryTypes {
+  const types = new Map<string, Registry['type'] | undefined>()
+  for (const { kind, document } of [...accepted, ...refused]) {
+    const name = kind === 'Registry' ? textAt(document, 'metadata', 'name') : undefined
+    if (name === undefined || types.has(name)) continue
+    const type = textAt(document, 'spec', 'type')
+    types.set(name, type === 'harbor' || type === 'oci' ? type : undefined)
+  }
+  return types
 }
 
 /**
@@ -202,14 +297,12 @@ function textAt({ value }: YamlDocument, section: 'metadata' | 'spec', field: st
   return typeof text === 'string' ? text : undefined
 }
 
-function stateOf(declared: readonly Declared[], broken: readonly Identified[], hasUnreadable: boolean): State {
+function declaredIn(valid: readonly Declared[]): Pick<State, 'registries' | 'providers' | 'policies' | 'runs'> {
   return {
-    registries: declared.filter((one) => one.kind === 'Registry'),
-    providers: declared.filter((one) => one.kind === 'Provider'),
-    policies: declared.filter((one) => one.kind === 'PreheatPolicy'),
-    runs: declared.filter((one) => one.kind === 'PreheatRun'),
-    broken,
-    hasUnreadable,
+    registries: valid.filter((one) => one.kind === 'Registry'),
+    providers: valid.filter((one) => one.kind === 'Provider'),
+    policies: valid.filter((one) => one.kind === 'PreheatPolicy'),
+    runs: valid.filter((one) => one.kind === 'PreheatRun'),
   }
 }
 

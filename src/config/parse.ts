@@ -1,4 +1,4 @@
-import { Composer, isMap, isNode, isScalar, isSeq, visit, type Document, type Node } from 'yaml'
+import { Composer, Parser, isMap, isNode, isScalar, isSeq, visit, type CST, type Document, type Node } from 'yaml'
 import { excerpt } from '../model/errors.ts'
 import { forbiddenCharacter, guard, type Refusal } from './guard.ts'
 import { placesIn, type Place } from './place.ts'
@@ -34,23 +34,28 @@ export function parse(bytes: Uint8Array): Parsed {
   const placeAt = placesIn(guarded.text)
   if (!guarded.ok) return { ok: false, refusals: placed(guarded.refusals, placeAt) }
 
-  const composer = new Composer({ version: '1.2', merge: false, strict: true, uniqueKeys: true, stringKeys: true })
-  const composed = [...composer.compose(guarded.tokens, false, guarded.text.length)]
+  const composed = compose(guarded.tokens, guarded.text)
   const refusals = composed.flatMap((document) => [...complaints(document), ...surprises(document)])
   if (refusals.length > 0) return { ok: false, refusals: placed(refusals, placeAt) }
 
   const documents: YamlDocument[] = []
   let ignored = 0
-  for (const document of composed) {
+  for (const [index, document] of composed.entries()) {
     const root = document.contents
     if (root === null || (isScalar(root) && root.value === null)) continue
     const value: unknown = document.toJS({ maxAliasCount: 0 })
-    if (isMap(root) && isRecord(value)) documents.push(located(root, value, placeAt))
+    if (isMap(root) && isRecord(value))
+      documents.push(located(guarded.text, index, value, placeAt(startOf(root)).line, placeAt))
     else ignored++
   }
   const entries = documents.flatMap(unwrapped)
   const mappings = entries.filter((entry) => entry !== undefined)
   return { ok: true, documents: mappings, ignored: ignored + entries.length - mappings.length }
+}
+
+function compose(tokens: Iterable<CST.Token>, text: string): Document.Parsed[] {
+  const composer = new Composer({ version: '1.2', merge: false, strict: true, uniqueKeys: true, stringKeys: true })
+  return [...composer.compose(tokens, false, text.length)]
 }
 
 /** `kind: List` as its entries, with the places that they have in the list; undefined for one that is no mapping. */
@@ -73,12 +78,32 @@ function inside(list: YamlDocument, index: number, value: Record<string, unknown
   }
 }
 
-function located(root: Node, value: Record<string, unknown>, placeAt: (offset: number) => Place): YamlDocument {
+/**
+ * Nodes take many times the memory of their text, and few documents are ever asked for a place: what was accepted once
+ * is composed again for that, and the answers are kept.
+ */
+function located(
+  text: string,
+  index: number,
+  value: Record<string, unknown>,
+  line: number,
+  placeAt: (offset: number) => Place,
+): YamlDocument {
+  const known = new Map<string, Place>()
+  const placeIn = (part: 'key' | 'value', path: Path): Place => {
+    const name = JSON.stringify([part, ...path])
+    const answer = known.get(name)
+    if (answer !== undefined) return answer
+    const root = compose(new Parser().parse(text), text)[index]!.contents!
+    const place = placeAt(startOf(walk(root, path)[part]))
+    known.set(name, place)
+    return place
+  }
   return {
     value,
-    line: placeAt(startOf(root)).line,
-    placeOf: (path) => placeAt(startOf(walk(root, path).value)),
-    placeOfKey: (path) => placeAt(startOf(walk(root, path).key)),
+    line,
+    placeOf: (path) => placeIn('value', path),
+    placeOfKey: (path) => placeIn('key', path),
   }
 }
 

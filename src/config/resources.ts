@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto'
 import type { Auth } from '../model/auth.ts'
 import { parseDuration } from '../model/duration.ts'
-import type { PreheatPolicy, ProviderRef, Trigger } from '../model/policy.ts'
+import type { Criteria, Newest, PreheatPolicy, ProviderRef, Suspension, Trigger } from '../model/policy.ts'
 import type { DragonflyOptions, DragonflySettings, KrakenSettings, Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import type { PreheatRun } from '../model/run.ts'
+import type { Trust } from '../model/signature.ts'
 import { parseSize } from '../model/size.ts'
+import { parseArtifactName } from './artifact-name.ts'
+import type { Attachments } from './attachments.ts'
 import type { PreheatPolicyDocument, PreheatRunDocument, ProviderDocument, RegistryDocument } from './documents.ts'
 
 /** A valid document as the model has it, with every default written out. */
@@ -24,6 +27,7 @@ export function toRegistry({ metadata, spec }: RegistryDocument): Registry {
     limits: { requestsPerSecond: 20, listConcurrency: 4, openArtifacts: 300, ...spec.limits },
     repositories: spec.repositories ?? [],
     allowPlainHttp: spec.allowPlainHTTP ?? false,
+    webhook: spec.webhook && { secret: spec.webhook.secretRef.name },
   }
 }
 
@@ -50,8 +54,19 @@ export function toProvider({ metadata, spec }: ProviderDocument): Provider {
   }
 }
 
-/** Likewise. @param registry the one that it names, or the only one there is */
-export function toPolicy({ metadata, spec }: PreheatPolicyDocument, registry: string): PreheatPolicy {
+/** A policy's registry: the one that it names, or the only one there is. */
+interface RegistryOfPolicy {
+  readonly name: string
+  /** Undefined where its file does not say; then what depends on it is as for `harbor`. */
+  readonly type: Registry['type'] | undefined
+}
+
+/** Likewise. What cannot be used of it, a key that is not there, is empty, and a rule's finding. */
+export function toPolicy(
+  { metadata, spec }: PreheatPolicyDocument,
+  registry: RegistryOfPolicy,
+  attachments: Attachments,
+): PreheatPolicy {
   const { filters } = spec
   return {
     kind: 'PreheatPolicy',
@@ -59,17 +74,22 @@ export function toPolicy({ metadata, spec }: PreheatPolicyDocument, registry: st
     labels: metadata.labels ?? {},
     description: spec.description ?? '',
     enabled: spec.enabled ?? true,
-    registry,
+    registry: registry.name,
     project: spec.project,
     providers: (spec.providers ?? []).map(toProviderRef),
     providerSelector: spec.providerSelector?.matchLabels,
+    suspend: toSuspension(spec.suspend),
     filters: {
       repositories: filters.repositories,
       tags: filters.tags,
       labels: filters.labels ?? [],
       exclude: { repositories: [], tags: [], ...filters.exclude },
-      types: (['image', 'cnai'] as const).filter((type) => filters.types?.includes(type) ?? true),
+      types: TYPES.filter((type) => (filters.types ?? ['image', 'cnai']).includes(type)),
+      newest: toNewest(filters.newest, registry),
     },
+    artifacts: (spec.artifacts ?? []).flatMap((text) => parseArtifactName(text) ?? []),
+    files: spec.files ?? [],
+    criteria: toCriteria(spec.criteria, registry, attachments),
     trigger: toTrigger(spec.trigger),
     platforms: spec.platforms ?? [],
     refresh: spec.refresh?.mode ?? 'missing',
@@ -81,6 +101,7 @@ export function toPolicy({ metadata, spec }: PreheatPolicyDocument, registry: st
     },
     retry: { attempts: spec.retry?.attempts ?? 3, backoffMs: parseDuration(spec.retry?.backoff ?? '5s') },
     timeoutMs: spec.timeout === undefined ? undefined : parseDuration(spec.timeout),
+    deadlineMs: spec.deadline === undefined ? undefined : parseDuration(spec.deadline),
   }
 }
 
@@ -176,16 +197,78 @@ function toProviderRef(ref: NonNullable<PreheatPolicyDocument['spec']['providers
   }
 }
 
-function toTrigger(trigger: PreheatPolicyDocument['spec']['trigger']): Trigger {
-  const schedule = trigger?.schedule
-  if (schedule === undefined) return { type: 'manual' }
+const TYPES = ['image', 'cnai', 'chart', 'wasm', 'cnab', 'any'] as const
+
+type PolicySpec = PreheatPolicyDocument['spec']
+
+function toSuspension(suspend: PolicySpec['suspend']): Suspension | undefined {
+  if (suspend === undefined) return undefined
+  return { until: suspend.until === undefined ? undefined : Date.parse(suspend.until), reason: suspend.reason ?? '' }
+}
+
+function toNewest(newest: PolicySpec['filters']['newest'], { type }: RegistryOfPolicy): Newest | undefined {
+  return newest && { count: newest.count, by: newest.by ?? (type === 'oci' ? 'semver' : 'pushed') }
+}
+
+function toCriteria(
+  { signature, vulnerability }: NonNullable<PolicySpec['criteria']> = {},
+  { type }: RegistryOfPolicy,
+  attachments: Attachments,
+): Criteria {
+  const byDefault = type === 'oci' ? 'ignored' : 'inherit'
   return {
-    type: 'scheduled',
-    schedule: {
-      cron: schedule.cron,
-      timeZone: schedule.timeZone ?? 'UTC',
-      startingDeadlineMs: parseDuration(schedule.startingDeadline ?? '1h'),
-    },
+    signature:
+      signature?.mode === 'verified'
+        ? { mode: 'verified', trust: toTrust(signature, attachments) }
+        : { mode: signature?.mode ?? byDefault },
+    vulnerability:
+      vulnerability?.mode === 'below'
+        ? { mode: 'below', severity: vulnerability.severity! }
+        : { mode: vulnerability?.mode ?? byDefault },
+  }
+}
+
+type SignatureSpec = NonNullable<NonNullable<PolicySpec['criteria']>['signature']>
+
+function toTrust({ keys = [], identities = [], trustedRoot }: SignatureSpec, attachments: Attachments): Trust {
+  const textOf = (path: string) => {
+    const found = attachments.get(path)
+    return found?.ok === true ? found.text : ''
+  }
+  return {
+    keys: keys.map((path) => ({ name: path, pem: textOf(path) })),
+    identities,
+    trustedRoot: trustedRoot === undefined ? undefined : { name: trustedRoot, json: textOf(trustedRoot) },
+  }
+}
+
+function toTrigger(trigger: PreheatPolicyDocument['spec']['trigger'] = { type: 'manual' }): Trigger {
+  switch (trigger.type) {
+    case 'manual':
+      return { type: 'manual' }
+    case 'scheduled': {
+      const schedule = trigger.schedule!
+      return {
+        type: 'scheduled',
+        schedule: {
+          cron: schedule.cron,
+          timeZone: schedule.timeZone ?? 'UTC',
+          startingDeadlineMs: parseDuration(schedule.startingDeadline ?? '1h'),
+          catchUp: schedule.catchUp ?? 'once',
+          concurrency: schedule.concurrency ?? 'forbid',
+          spreadMs: parseDuration(schedule.spread ?? '0s'),
+        },
+      }
+    }
+    case 'event_based':
+      return {
+        type: 'event_based',
+        events: trigger.events ?? ['push', 'scan', 'label'],
+        pollMs: parseDuration(trigger.poll ?? '10m'),
+        debounceMs: parseDuration(trigger.debounce ?? '30s'),
+      }
+    default:
+      return trigger.type satisfies never
   }
 }
 

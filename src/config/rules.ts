@@ -3,8 +3,10 @@ import { patternError } from '../model/doublestar.ts'
 import { policiesCalled } from '../model/find-policy.ts'
 import type { ProviderRef } from '../model/policy.ts'
 import type { Vendor } from '../model/provider.ts'
+import type { Registry } from '../model/registry.ts'
 import { checkCron } from '../model/schedule.ts'
 import { isOpenTo, targetsOf } from '../model/targets.ts'
+import { checkArtifactName } from './artifact-name.ts'
 import type { Declared, Identified, State } from './declared.ts'
 import { dotted, errorAt, errorAtKey, warningAt, type Finding } from './finding.ts'
 import { nearest } from './nearest.ts'
@@ -116,12 +118,7 @@ const namedProvidersAreEnabled: Rule = (state) =>
   })
 
 const vendorsCanDoIt: Rule = (state) => {
-  const vendors = new Map(
-    [...state.providers, ...state.broken.filter(({ kind }) => kind === 'Provider')].map((one) => [
-      one.name,
-      vendorOf(one),
-    ]),
-  )
+  const vendors = vendorsIn(state)
   return eachProviderRef(state, (ref, path) => {
     const vendor = vendors.get(ref.name)
     if (vendor === undefined || !WITHOUT_REACH.has(vendor)) return []
@@ -164,6 +161,12 @@ const settingsFitTheVendor: Rule = ({ providers }) =>
     }
     return findings.map((finding) => complain(one, finding))
   })
+
+/** By name of the provider, broken ones included. */
+function vendorsIn({ providers, broken }: State): ReadonlyMap<string, string | undefined> {
+  const all = [...providers, ...broken.filter(({ kind }) => kind === 'Provider')]
+  return new Map(all.map((one) => [one.name, vendorOf(one)]))
+}
 
 function vendorOf({ document }: Identified): string | undefined {
   const { spec } = document.value
@@ -212,6 +215,116 @@ function malformed(on: Identified, path: Path, patterns: readonly string[]): Com
   })
 }
 
+/** A file is a URL and no artifact, and Dragonfly alone takes one. */
+const filesGoToDragonfly: Rule = (state) => {
+  const vendors = vendorsIn(state)
+  const providers = state.providers.map(({ resource }) => resource)
+  return state.policies.flatMap((policy) => {
+    if (policy.resource.files.length === 0) return []
+    const targets = targetsOf(policy.resource, providers)
+    const reached = targets.ok ? targets.targets.map(({ provider }) => provider.name) : []
+    const named = policy.resource.providers.map(({ name }) => name)
+    const unable = [...new Set([...named, ...reached])].filter((name) => !takesFiles(vendors.get(name)))
+    return unable.map((name) => {
+      const message = `${name} is of vendor ${vendors.get(name)!}, which preheats no files`
+      return complain(policy, errorAtKey(['spec', 'files'], 'PH3007', message))
+    })
+  })
+}
+
+function takesFiles(vendor: string | undefined): boolean {
+  return vendor === undefined || vendor === 'dragonfly'
+}
+
+const filesAreAddresses: Rule = ({ policies }) =>
+  policies.flatMap((policy) =>
+    policy.resource.files.flatMap((url, index) => {
+      const path = ['spec', 'files', index]
+      if (!URL.canParse(url)) return [complain(policy, errorAt(path, 'PH2003', `${dotted(path)} is no URL`))]
+      const { hostname } = new URL(url)
+      return isRefusedHost(new URL(url))
+        ? [complain(policy, errorAt(path, 'PH3013', `${hostname} is never contacted`))]
+        : []
+    }),
+  )
+
+const artifactsAreNamed: Rule = ({ policies, registries }) =>
+  policies.flatMap((policy) => {
+    const registry = registries.find(({ name }) => name === policy.resource.registry)?.resource
+    const hosts = [registry?.endpoint, registry?.engineEndpoint].flatMap((url) =>
+      url !== undefined && URL.canParse(url) ? new URL(url).host : [],
+    )
+    return (policy.written.spec.artifacts ?? []).flatMap((text, index) => {
+      const found = checkArtifactName(text, policy.resource.project, hosts)
+      if (found === undefined) return []
+      const path = ['spec', 'artifacts', index]
+      const help = found.suggestion && `Write ${found.suggestion}.`
+      const finding = errorAt(path, 'PH2003', `${dotted(path)} ${found.message}`, help)
+      return [complain(policy, { ...finding, severity: found.severity })]
+    })
+  })
+
+const nothingIsListedTwice: Rule = ({ policies }) =>
+  policies.flatMap((policy) => {
+    const { artifacts, files, criteria } = policy.written.spec
+    return [
+      ...repeated(['spec', 'artifacts'], artifacts),
+      ...repeated(['spec', 'files'], files),
+      ...repeated(['spec', 'criteria', 'signature', 'keys'], criteria?.signature?.keys),
+    ].map((finding) => complain(policy, finding))
+  })
+
+function repeated(path: Path, values: readonly string[] = []): Finding[] {
+  const first = new Map<string, number>()
+  return values.flatMap((value, index) => {
+    const before = first.get(value)
+    if (before === undefined) first.set(value, index)
+    return before === undefined ? [] : [errorAt([...path, index], 'PH3004', `${dotted([...path, before])} is the same`)]
+  })
+}
+
+const newestFitsTheRegistry: Rule = (state) => [
+  ...eachPolicyOf(state, 'oci', ({ written, resource }) =>
+    written.spec.filters.newest?.by === 'pushed'
+      ? [errorAt(BY, 'PH2003', `registry ${resource.registry} tells no time of a push`, 'Write by: semver.')]
+      : [],
+  ),
+  // The default is not guessed, so that a broken registry does not make another policy of this one.
+  ...eachPolicyOf(state, undefined, ({ written, resource }) =>
+    written.spec.filters.newest === undefined || written.spec.filters.newest.by !== undefined
+      ? []
+      : [
+          errorAtKey(
+            BY,
+            'PH2002',
+            `${dotted(BY)} is missing, and of what type registry ${resource.registry} is cannot be read`,
+          ),
+        ],
+  ),
+]
+
+const BY = ['spec', 'filters', 'newest', 'by']
+
+const verifiedBySomebody: Rule = ({ policies }) =>
+  policies.flatMap((policy) => {
+    const { mode, keys, identities } = policy.written.spec.criteria?.signature ?? {}
+    if (mode !== 'verified' || keys !== undefined || identities !== undefined) return []
+    const path = ['spec', 'criteria', 'signature', 'mode']
+    return [complain(policy, errorAt(path, 'PH2003', 'mode verified needs keys or identities'))]
+  })
+
+const trustIsUsable: Rule = ({ policies, attachments }) =>
+  policies.flatMap((policy) => {
+    const { keys = [], trustedRoot } = policy.written.spec.criteria?.signature ?? {}
+    const path = ['spec', 'criteria', 'signature']
+    const named = keys.map((file, index) => ({ at: [...path, 'keys', index], file }))
+    const all = trustedRoot === undefined ? named : [...named, { at: [...path, 'trustedRoot'], file: trustedRoot }]
+    return all.flatMap(({ at, file }) => {
+      const found = attachments.get(file)
+      return found?.ok === false ? [complain(policy, errorAt(at, found.code, found.message))] : []
+    })
+  })
+
 const labelsNeedHarbor: Rule = (state) =>
   eachPolicyOf(state, 'oci', ({ resource }) =>
     resource.filters.labels.length === 0
@@ -224,6 +337,7 @@ const criteriaFitTheRegistry: Rule = (state) => [
     criteriaOf(policy, 'inherit', 'has no project rules to inherit; write ignored'),
   ),
   ...eachPolicyOf(state, 'harbor', (policy) => criteriaOf(policy, 'ignored', 'decides by its projects; write inherit')),
+  ...eachPolicyOf(state, 'oci', (policy) => criteriaOf(policy, 'below', 'has no scanner; write ignored')),
 ]
 
 function criteriaOf({ written, resource }: Declared<'PreheatPolicy'>, wrong: string, why: string): Finding[] {
@@ -350,6 +464,13 @@ const rules: readonly Rule[] = [
   namedProvidersAreEnabled,
   vendorsCanDoIt,
   settingsFitTheVendor,
+  filesGoToDragonfly,
+  filesAreAddresses,
+  artifactsAreNamed,
+  nothingIsListedTwice,
+  newestFitsTheRegistry,
+  verifiedBySomebody,
+  trustIsUsable,
   schedulesFire,
   patternsAreWellFormed,
   labelsNeedHarbor,
@@ -405,12 +526,11 @@ function eachProviderRef(
 }
 
 function eachPolicyOf(
-  { policies, registries }: State,
-  type: 'harbor' | 'oci',
+  { policies, types }: State,
+  type: Registry['type'] | undefined,
   look: (policy: Declared<'PreheatPolicy'>) => Finding[],
 ): Complaint[] {
-  const ofType = new Set(registries.filter(({ resource }) => resource.type === type).map(({ name }) => name))
   return policies.flatMap((policy) =>
-    ofType.has(policy.resource.registry) ? look(policy).map((finding) => complain(policy, finding)) : [],
+    types.get(policy.resource.registry) === type ? look(policy).map((finding) => complain(policy, finding)) : [],
   )
 }

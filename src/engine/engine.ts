@@ -1,7 +1,7 @@
 import type { Code } from '../model/codes.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Claims } from '../model/evidence.ts'
-import type { Job, Order, Verdict } from '../model/task.ts'
+import type { Job, JobProgress, Order, Verdict } from '../model/task.ts'
 import type { Secret } from '../model/secret.ts'
 
 /** A job that an order needs, before it exists on the engine. */
@@ -9,15 +9,18 @@ export type WantedJob = Extract<Job, { state: 'wanted' }>
 
 /** An engine's answer to a look at a job. */
 export type Observation =
-  /** Not ended. */
-  { readonly kind: 'open' } | { readonly kind: 'ended'; readonly verdict: Verdict }
+  /** Not ended; `progress` where the engine shows it. */
+  { readonly kind: 'open'; readonly progress?: JobProgress } | { readonly kind: 'ended'; readonly verdict: Verdict }
 
 /** How far a look at the engine's caches has come. */
 export type Probe =
   /** `notes` are the driver's own, kept in the task's row. */
   | { readonly kind: 'open'; readonly notes: string; readonly lookAt: Instant }
-  /** `claims` undefined: this engine does not let itself be looked at. */
-  | { readonly kind: 'ended'; readonly claims: Claims | undefined }
+  /**
+   * `claims` undefined: this engine does not let itself be looked at. `message`: why, or what is missing where, for the
+   * report; cut and escaped by the driver.
+   */
+  | { readonly kind: 'ended'; readonly claims: Claims | undefined; readonly message?: string | undefined }
 
 /** What an engine can do beyond taking orders; decided by vendor and version, never assumed. */
 export interface Abilities {
@@ -29,6 +32,14 @@ export interface Abilities {
   readonly version?: string | undefined
   /** Settings of the Provider that this version would drop without a word, as a person would write them. */
   readonly ignored?: readonly string[]
+}
+
+/** What only a closer look at an engine shows. */
+export interface Inspection {
+  /** `by URL, as nodes pull`; undefined where the Provider says it, or where nothing was preheated that could show it. */
+  readonly taskIds?: string | undefined
+  /** What makes preheating useless although it succeeds, as far as it was seen; a sentence each. */
+  readonly warnings?: readonly string[]
 }
 
 export type Health =
@@ -47,6 +58,9 @@ export interface Engine extends AsyncDisposable {
   health(signal: AbortSignal): Promise<Health>
 
   abilities(signal: AbortSignal): Promise<Abilities>
+
+  /** Looks closer than {@link abilities}, for a person who can wait: it may take most of a minute. */
+  inspect(signal: AbortSignal): Promise<Inspection>
 
   /** The jobs that an order needs, in a stable order with stable keys. Submits nothing. */
   jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]>

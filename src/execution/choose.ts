@@ -1,23 +1,28 @@
 import { createHash } from 'node:crypto'
 import {
+  parseFileUrl,
   sizeOf,
   type Artifact,
   type Content,
-  type Digest,
+  type FileUrl,
   type Platform,
-  type PlatformManifest,
+  type Subject,
 } from '../model/artifact.ts'
+import type { Candidate } from '../model/candidate.ts'
 import type { Code } from '../model/codes.ts'
 import type { Instant } from '../model/duration.ts'
 import { EdgeError } from '../model/errors.ts'
 import type { Selection, Snapshot, Target, Upkeep } from '../model/execution.ts'
 import type { PreheatPolicy } from '../model/policy.ts'
 import type { Provider } from '../model/provider.ts'
-import type { Task } from '../model/task.ts'
+import { manifestsOf, type Task } from '../model/task.ts'
 import type { ArtifactSource } from '../registry/registry.ts'
 import type { Store } from '../store/store.ts'
 import { KEEP_WARM_SHARE } from '../trigger/upkeep.ts'
-import { nameFilter, select, selectionDigest, type LeftOut } from './select.ts'
+import { appraiseAll, judgeContent, type Considered } from './appraise.ts'
+import { absentOf, manifestsFor, platformsOf } from './platforms.ts'
+import { byPlace, selectionDigest, type LeftOut } from './select.ts'
+import { survey } from './survey.ts'
 
 /** `preheat`: what the policy covers and is not known warm. Upkeep: only what is known warm. */
 export type Purpose = 'preheat' | Upkeep
@@ -26,12 +31,14 @@ export type Purpose = 'preheat' | Upkeep
 export interface ChoosePorts {
   readonly source: ArtifactSource
   readonly ledger: Pick<Store, 'warm'>
+  /** A listing has to have begun then or later: when the execution did. */
+  readonly since: Instant
   readonly now: Instant
 }
 
-/** An artifact that a provider is not given, and why. */
+/** What a provider is not given, and why. */
 interface Skip {
-  readonly artifact: Artifact
+  readonly subject: Subject
   readonly provider: string
   readonly reason: string
 }
@@ -46,16 +53,17 @@ export type Choice =
   | {
       readonly kind: 'chosen'
       readonly selection: Selection
-      /** One per repository, digest and provider; sorted, with ids in that order. */
+      /** For each provider one per repository and digest, then one per file; sorted, with ids in that order. */
       readonly tasks: readonly Task[]
-      /** Distinct blobs, summed over providers. */
+      /** Distinct blobs, summed over providers; files, whose size nobody knows yet, are not in it. */
       readonly sizeBytes: number
       readonly skips: readonly Skip[]
       readonly leftOut: readonly LeftOut[]
     }
 
 /**
- * Which artifacts one execution of a policy sends where, from what the registry lists now and what is known warm.
+ * Which artifacts and files one execution of a policy sends where, from what the registry lists now and what is known
+ * warm.
  *
  * @throws {EdgeError} when the registry could not be read whole: a short selection would pass for the whole one.
  */
@@ -67,75 +75,79 @@ export async function choose(
   signal: AbortSignal,
 ): Promise<Choice> {
   const { policy, targets } = snapshot
-  const rules = await ports.source.projectRules(policy.project, signal)
-  if (rules.contentTrust || rules.preventVulnerable) {
-    const demands = [
-      rules.contentTrust ? 'signed artifacts' : '',
-      rules.preventVulnerable ? 'artifacts without vulnerabilities' : '',
-    ]
-    const message = `project ${policy.project ?? ''} demands ${demands.filter(Boolean).join(' and ')}, which this version cannot check`
-    return { kind: 'blocked', code: 'PH8005', message, selection: undefined }
-  }
-
-  const candidates = await ports.source.list({ project: policy.project, wants: nameFilter(policy.filters) }, signal)
-  const { artifacts, leftOut } = select(candidates, policy)
+  const {
+    candidates,
+    demands,
+    wanted: covered,
+    leftOut,
+    unresolved,
+  } = await survey(snapshot, ports.source, ports.since, signal)
+  const appraised = await appraiseAll(covered, demands, policy.platforms, ports, signal)
+  const artifacts = appraised.passed
+  // An event is about artifacts.
+  const files = snapshot.subjects ? [] : [...new Set(policy.files.map(parseFileUrl))].sort(order)
+  const selected = artifacts.length + files.length
   const selection = {
-    digest: selectionDigest(artifacts),
-    considered: considered(candidates),
-    selected: artifacts.length,
+    digest: selectionDigest(artifacts, files),
+    considered: distinctOf(candidates) + files.length,
+    selected,
     skipped: 0,
+    ...(unresolved.length > 0 && { unresolved }),
   }
-  if (artifacts.length > policy.limits.maxArtifacts) {
-    const message = `${artifacts.length} artifacts are selected and spec.limits.maxArtifacts is ${policy.limits.maxArtifacts}; nothing was submitted`
+  if (files.length > 0 && policy.limits.maxBytes !== undefined) {
+    const message =
+      'spec.limits.maxBytes cannot be kept with spec.files, whose sizes nobody knows before they are downloaded; nothing was submitted'
+    return { kind: 'blocked', code: 'PH8004', message, selection }
+  }
+  if (selected > policy.limits.maxArtifacts) {
+    const message = `${selected} artifacts${files.length > 0 ? ' and files' : ''} are selected and spec.limits.maxArtifacts is ${policy.limits.maxArtifacts}; nothing was submitted`
     return { kind: 'blocked', code: 'PH8004', message, selection }
   }
 
   const skips: Skip[] = []
-  const wanted: { target: Target; artifact: Artifact; platforms: readonly Platform[]; ledgerKey: string }[] = []
+  const wanted: Wanted[] = []
   for (const target of [...targets].sort((a, b) => order(a.provider.name, b.provider.name))) {
     const platforms = policy.platforms.length > 0 ? policy.platforms : target.provider.platforms
-    const keyed = artifacts.map((artifact) => ({
-      target,
-      artifact,
-      platforms,
-      ledgerKey: ledgerKey(snapshot, target, artifact, platforms),
-    }))
+    const keyed = [
+      ...artifacts.map((artifact) => ({
+        target,
+        artifact,
+        platforms,
+        ledgerKey: ledgerKey(snapshot, target, artifact, platforms),
+      })),
+      ...files.map((file) => ({ target, file, ledgerKey: fileLedgerKey(target, file) })),
+    ]
     const { skipped, left } = await wantedOf(keyed, snapshot, purpose, ports)
     skips.push(...skipped)
     wanted.push(...left)
   }
 
   const contents = await readContents(
-    wanted.map(({ artifact }) => artifact),
+    wanted.flatMap((one) => ('file' in one ? [] : one.artifact)),
     ports.source,
     signal,
   )
   const tasks: Task[] = []
   const dropped: LeftOut[] = []
   for (const one of wanted) {
-    const read = contents.get(contentKey(one.artifact))!
-    const message = 'content' in read ? unsuitable(read.content, one.platforms, policy.filters.types) : undefined
-    if (message !== undefined) {
-      const { repository, digest } = one.artifact
-      dropped.push({ repository, tag: undefined, digest, rule: 'type', message })
+    const own = newTask(executionId, tasks.length + 1, snapshot, purpose, one)
+    if ('file' in one) {
+      tasks.push(fileTask(own, one, ports.now))
       continue
     }
-    tasks.push(
-      taskOf(
-        `${executionId}-${String(tasks.length + 1).padStart(5, '0')}`,
-        executionId,
-        snapshot,
-        purpose,
-        one,
-        read,
-        ports.now,
-      ),
-    )
+    const read = held(contents.get(contentKey(one.artifact))!, one.platforms)
+    const verdict = 'content' in read ? judgeContent(read.content, one, policy.filters) : undefined
+    if (verdict?.says === 'out') {
+      const { repository, digest } = one.artifact
+      dropped.push({ repository, tag: undefined, digest, rule: verdict.rule, message: verdict.message })
+      continue
+    }
+    tasks.push(artifactTask(own, snapshot, one, read, ports.now))
   }
 
   const sizeBytes = targets.reduce(
     (sum, { provider }) =>
-      sum + sizeOf(tasks.flatMap((task) => (task.provider === provider.name ? task.order.manifests : []))),
+      sum + sizeOf(tasks.flatMap((task) => (task.provider === provider.name ? manifestsOf(task.order) : []))),
     0,
   )
   const counted = { ...selection, skipped: skips.length }
@@ -143,17 +155,32 @@ export async function choose(
     const message = `${sizeBytes} bytes are to be preheated and spec.limits.maxBytes is ${policy.limits.maxBytes}; nothing was submitted`
     return { kind: 'blocked', code: 'PH8004', message, selection: counted }
   }
-  return { kind: 'chosen', selection: counted, tasks, sizeBytes, skips, leftOut: [...leftOut, ...dropped] }
+  return {
+    kind: 'chosen',
+    selection: counted,
+    tasks,
+    sizeBytes,
+    skips,
+    leftOut: [...leftOut, ...appraised.leftOut, ...dropped].sort(byPlace),
+  }
 }
 
-interface Wanted {
+interface WantedArtifact {
   readonly target: Target
-  readonly artifact: Artifact
+  readonly artifact: Considered
   readonly platforms: readonly Platform[]
   readonly ledgerKey: string
 }
 
-/** Splits what a provider need not be given: it is disabled, or what is known of the image's warmth says so. */
+interface WantedFile {
+  readonly target: Target
+  readonly file: FileUrl
+  readonly ledgerKey: string
+}
+
+type Wanted = WantedArtifact | WantedFile
+
+/** Splits what a provider need not be given: it is disabled, or what is known of its warmth says so. */
 async function wantedOf(
   keyed: readonly Wanted[],
   snapshot: Snapshot,
@@ -171,12 +198,12 @@ async function wantedOf(
       ? reasonToSkip(purpose, snapshot, provider, warmAt.get(one.ledgerKey), now)
       : 'ProviderDisabled'
     if (reason === undefined) left.push(one)
-    else skipped.push({ artifact: one.artifact, provider: provider.name, reason })
+    else skipped.push({ subject: subjectOf(one), provider: provider.name, reason })
   }
   return { skipped, left }
 }
 
-/** @param warmAt when the image was last shown to be warm; undefined: never, or it is known to be evicted */
+/** @param warmAt when the image or file was last shown to be warm; undefined: never, or it is known to be evicted */
 function reasonToSkip(
   purpose: Purpose,
   { policy, refresh }: Snapshot,
@@ -221,51 +248,26 @@ async function readContents(
   return new Map(await Promise.all([...distinct].map(read)))
 }
 
-function unsuitable(content: Content, platforms: readonly Platform[], types: readonly string[]): string | undefined {
-  if (!types.includes(content.type))
-    return `its content is of type ${content.type}, and the policy wants ${types.join(', ')}`
-  if (manifestsFor(content, platforms).length > 0) return undefined
-  return content.isIndex ? `the index holds none of ${platforms.join(', ') || 'any platform'}` : 'it holds no manifest'
+/** A wanted platform that is listed and not there fails the artifact; one that nobody wants is nobody's loss. */
+function held(read: Read, platforms: readonly Platform[]): Read {
+  const absent = 'content' in read ? absentOf(read.content, platforms) : undefined
+  return absent === undefined ? read : { error: new EdgeError('rejected', 'PH6007', absent) }
 }
 
-/** The platform manifests that are wanted; an artifact that is no index is taken as it is: its manifest does not say. */
-function manifestsFor(content: Content, platforms: readonly Platform[]): readonly PlatformManifest[] {
-  if (!content.isIndex || platforms.length === 0) return content.manifests
-  return content.manifests.filter(
-    ({ platform }) => platform !== undefined && platforms.some((wanted) => covers(wanted, platform)),
-  )
-}
+type NewTask = ReturnType<typeof newTask>
 
-/** `linux/arm` covers `linux/arm/v7`, which covers only itself. */
-function covers(wanted: Platform, platform: Platform): boolean {
-  return platform === wanted || platform.startsWith(`${wanted}/`)
-}
-
-function taskOf(
-  id: string,
-  executionId: string,
-  { policy, registry }: Snapshot,
-  purpose: Purpose,
-  wanted: Wanted,
-  read: Read,
-  now: Instant,
-): Task {
-  const { target, artifact, platforms, ledgerKey } = wanted
-  const manifests = 'content' in read ? manifestsFor(read.content, platforms) : []
-  const task = {
+/** What every task begins with, whatever it preheats; `terms` go into its order. */
+function newTask(executionId: string, number: number, { policy, registry }: Snapshot, purpose: Purpose, one: Wanted) {
+  const { target, ledgerKey } = one
+  const id = `${executionId}-${String(number).padStart(5, '0')}`
+  return {
     id,
     executionId,
     provider: target.provider.name,
     registry: registry.name,
-    artifact,
-    platforms: platforms.length > 0 ? [...platforms].sort() : platformsOf(manifests),
-    sizeBytes: sizeOf(manifests),
-    order: {
+    subject: subjectOf(one),
+    terms: {
       taskId: id,
-      engineEndpoint: registry.engineEndpoint,
-      repository: artifact.repository,
-      digest: artifact.digest,
-      manifests,
       scope: target.scope,
       clusters: target.clusters,
       timeoutMs: policy.timeoutMs ?? target.provider.dragonfly.timeoutMs,
@@ -278,18 +280,41 @@ function taskOf(
     startedAt: undefined,
     faults: 0,
   }
+}
+
+function artifactTask(
+  { terms, ...own }: NewTask,
+  { registry }: Snapshot,
+  { artifact: { repository, digest }, platforms }: WantedArtifact,
+  read: Read,
+  now: Instant,
+): Task {
+  const manifests = 'content' in read ? manifestsFor(read.content, platforms) : []
+  const task = {
+    ...own,
+    platforms: platforms.length > 0 ? [...platforms].sort() : platformsOf(manifests),
+    sizeBytes: 'content' in read ? sizeOf(manifests) : undefined,
+    order: { ...terms, engineEndpoint: registry.engineEndpoint, repository, digest, manifests },
+  }
   if ('content' in read) return { ...task, state: 'Pending', nextAt: now, error: undefined }
   const error = { code: read.error.code, message: read.error.message }
   return { ...task, state: 'Failed', endedAt: now, error, evidence: undefined, missing: [] }
 }
 
+function fileTask({ terms, ...own }: NewTask, { file }: WantedFile, now: Instant): Task {
+  const order = { ...terms, file }
+  return { ...own, platforms: [], sizeBytes: undefined, order, error: undefined, state: 'Pending', nextAt: now }
+}
+
+function subjectOf(one: Wanted): Subject {
+  if ('file' in one) return { file: one.file }
+  const { repository, digest, tags } = one.artifact
+  return { repository, digest, tags }
+}
+
 function taskPurpose(purpose: Purpose, { drift }: PreheatPolicy): Task['purpose'] {
   if (purpose !== 'drift') return 'preheat'
   return drift.mode === 'heal' ? 'heal' : 'look'
-}
-
-function platformsOf(manifests: readonly PlatformManifest[]): Platform[] {
-  return [...new Set(manifests.flatMap(({ platform }) => platform ?? []))].sort()
 }
 
 /**
@@ -311,7 +336,14 @@ function ledgerKey(
     [...platforms].sort(),
     target.scope,
     clusters,
+    target.provider.dragonfly.taskId,
   ]
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
+}
+
+/** The same of a file, which no registry, platform or task-ID mode has a part in. */
+function fileLedgerKey({ provider, scope, clusters }: Target, file: FileUrl): string {
+  const parts = [provider.name, 'file', file, scope, clusters ?? provider.dragonfly.clusters]
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex')
 }
 
@@ -319,9 +351,8 @@ function contentKey({ repository, digest }: Artifact): string {
   return `${repository}@${digest}`
 }
 
-function considered(
-  candidates: readonly { repository: string; digest: Digest | undefined; tags: readonly string[] }[],
-): number {
+/** How many artifacts a listing holds; what has no digest yet counts by its tag. */
+function distinctOf(candidates: readonly Candidate[]): number {
   return new Set(candidates.map(({ repository, digest, tags }) => `${repository}@${digest ?? tags[0] ?? ''}`)).size
 }
 

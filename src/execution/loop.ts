@@ -3,6 +3,7 @@ import type { Engine } from '../engine/engine.ts'
 import type { DueWork, Store } from '../store/store.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
+import { LeaseLost } from '../model/errors.ts'
 import type { Emit } from '../model/events.ts'
 import type { Snapshot } from '../model/execution.ts'
 import type { Provider } from '../model/provider.ts'
@@ -28,7 +29,7 @@ export interface Limits {
 export interface LoopPorts {
   readonly store: Pick<
     Store,
-    'due' | 'nextDueAt' | 'openArtifacts' | 'claim' | 'saveStep' | 'release' | 'execution' | 'openTasks'
+    'due' | 'nextDueAt' | 'openArtifacts' | 'claim' | 'renew' | 'saveStep' | 'release' | 'execution' | 'openTasks'
   >
   readonly drivers: Drivers
   readonly limits: Limits
@@ -43,12 +44,19 @@ export interface LoopPorts {
   readonly answers: (provider: string, signal: AbortSignal) => Promise<boolean>
 }
 
-/** Longer than the longest request of a step (130 s for a submission), so that nobody takes over a step under way. */
-const LEASE_MS = 300_000
+/** Of a worker that is gone, the tasks that it had under way are taken up by another after this. */
+const LEASE_MS = 30_000
+/** A step may take longer than a lease (130 s for a submission): as long as its worker lives it keeps it. */
+const RENEW_EVERY_MS = 10_000
 /** How long the store is not asked without a reason; every known reason wakes the loop. */
 const IDLE_MS = 5_000
 /** How long to wait while work is due that a limit holds back. */
 const HELD_BACK_MS = 250
+/**
+ * How often due work is counted while steps end one after another. Counting reads every open task: at each of 10,000
+ * ends it took most of the processor.
+ */
+const COUNT_EVERY_MS = 200
 
 interface Work {
   readonly provider: string
@@ -80,6 +88,10 @@ export class TaskLoop {
   readonly #endings = new Map<string, Promise<void>>()
   readonly #breakers = new Map<string, Breaker>()
   readonly #questions = new Map<string, Promise<void>>()
+  /** Artifacts by registry that engines may be pulling: when it was counted, and what was begun since. */
+  readonly #open = new Map<string, number>()
+  /** What was due when it was counted, less what was claimed since. */
+  #counted: { readonly at: Instant; readonly work: DueWork[] } | undefined
   #rest = new AbortController()
   #failure: { readonly error: unknown } | undefined
 
@@ -87,16 +99,24 @@ export class TaskLoop {
     this.#ports = ports
   }
 
-  /** Makes the loop look again now. */
+  /** Makes the loop look again now: there may be new work. */
   wake(): void {
+    this.#counted = undefined
     this.#rest.abort()
   }
 
   /** Providers that do not answer; their tasks wait. */
   silentProviders(): string[] {
-    return [...this.#breakers]
-      .flatMap(([provider, { openUntil }]) => (openUntil === undefined ? [] : [provider]))
-      .sort()
+    return [...this.silentUntil().keys()].sort()
+  }
+
+  /** Likewise, with when they are asked again. */
+  silentUntil(): ReadonlyMap<string, Instant> {
+    return new Map(
+      [...this.#breakers].flatMap(([provider, { openUntil }]) =>
+        openUntil === undefined ? [] : [[provider, openUntil] as const],
+      ),
+    )
   }
 
   /**
@@ -109,6 +129,8 @@ export class TaskLoop {
    */
   async run(enough: (nextDueAt: Instant | undefined) => boolean, stop: AbortSignal, abort: AbortSignal): Promise<void> {
     const { store, clock } = this.#ports
+    const over = new AbortController()
+    const renewing = this.#renewLeases(over.signal)
     try {
       while (!stop.aborted && this.#failure === undefined) {
         this.#rest = new AbortController()
@@ -117,9 +139,10 @@ export class TaskLoop {
         const nextDueAt = await store.nextDueAt()
         if (this.#steps.size === 0 && enough(nextDueAt)) return
         const now = clock.now()
+        const recountAt = (this.#counted?.at ?? now) + COUNT_EVERY_MS
         await this.#sleepUntil(
           nextDueAt !== undefined && nextDueAt <= now
-            ? now + HELD_BACK_MS
+            ? Math.max(now + 1, Math.min(now + HELD_BACK_MS, recountAt))
             : Math.min(nextDueAt ?? Infinity, now + IDLE_MS),
           rest,
           stop,
@@ -127,21 +150,47 @@ export class TaskLoop {
       }
     } finally {
       await Promise.allSettled([...this.#steps.keys(), ...this.#questions.values()])
+      over.abort()
+      await renewing
     }
     if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  /** Keeps the leases of steps under way. */
+  async #renewLeases(over: AbortSignal): Promise<void> {
+    const { store, clock } = this.#ports
+    try {
+      for (;;) {
+        await clock.sleepUntil(clock.now() + RENEW_EVERY_MS, over)
+        if (this.#tasks.size > 0) await store.renew([...this.#tasks], clock.now(), LEASE_MS)
+      }
+    } catch (error) {
+      // Who lost a lease meanwhile is told so when it writes; a store that fails ends the loop.
+      if (!over.aborted) this.#failure ??= { error }
+    }
   }
 
   /** Claims what is due and may be done now; returns how many steps it began. */
   async #claimDue(abort: AbortSignal): Promise<number> {
     const { store, clock } = this.#ports
-    const due = await store.due(clock.now())
-    const share = this.#share(due)
+    const now = clock.now()
+    if (this.#counted === undefined || this.#steps.size === 0 || now - this.#counted.at >= COUNT_EVERY_MS) {
+      this.#counted = { at: now, work: await store.due(now) }
+      this.#open.clear()
+    }
+    const { work } = this.#counted
+    const share = this.#share(work)
     let begun = 0
-    for (const { provider, registry, ...counts } of due) {
+    for (const [index, { provider, registry, ...counts }] of work.entries()) {
       if (!this.#isPassable(provider, abort)) continue
+      const left = { ...counts }
       for (const kind of KINDS) {
-        if (counts[kind] > 0) begun += await this.#claim({ provider, registry, kind }, share, abort)
+        if (left[kind] <= 0) continue
+        const claimed = await this.#claim({ provider, registry, kind }, share, abort)
+        left[kind] -= claimed
+        begun += claimed
       }
+      work[index] = { provider, registry, ...left }
     }
     return begun
   }
@@ -158,29 +207,43 @@ export class TaskLoop {
       (one) => one.provider === work.provider && (one.kind === 'running') === (work.kind === 'running'),
     )
     let room = Math.min(share, limits.submitsInFlight(work.provider)) - underWay
-    if (work.kind === 'pending' && room > 0) {
-      // A task that is being begun is not in the store's count yet.
-      const begun = this.#count((one) => one.registry === work.registry && one.kind === 'pending')
-      room = Math.min(room, limits.openArtifacts(work.registry) - begun - (await store.openArtifacts(work.registry)))
-    }
+    if (work.kind === 'pending' && room > 0) room = Math.min(room, await this.#registryRoom(work.registry, room))
     if (room <= 0) return 0
-    const tasks = await store.claim(work, room, clock.now(), LEASE_MS)
+    const caps = {
+      submitsInFlight: limits.submitsInFlight(work.provider),
+      openArtifacts: limits.openArtifacts(work.registry),
+    }
+    const tasks = await store.claim(work, room, caps, clock.now(), LEASE_MS)
+    if (work.kind === 'pending') this.#open.set(work.registry, (this.#open.get(work.registry) ?? 0) + tasks.length)
     const free = tasks.filter(({ id }) => !this.#tasks.has(id))
     for (const task of free) this.#begin(task, work, abort)
     return free.length
+  }
+
+  /** How many more artifacts of a registry may be begun; asked for anew where what is known leaves too little. */
+  async #registryRoom(registry: string, wanted: number): Promise<number> {
+    const { store, limits } = this.#ports
+    const limit = limits.openArtifacts(registry)
+    const known = this.#open.get(registry)
+    if (known !== undefined && limit - known >= wanted) return limit - known
+    // A task that is being begun is not in the store's count yet.
+    const begun = this.#count((one) => one.registry === registry && one.kind === 'pending')
+    const open = begun + (await store.openArtifacts(registry))
+    this.#open.set(registry, open)
+    return limit - open
   }
 
   #begin(task: OpenTask, work: Work, abort: AbortSignal): void {
     this.#tasks.add(task.id)
     const done = this.#step(task, abort)
       .catch((error: unknown) => {
-        // On shutdown the row stays as it is; anything else is ours to fail by.
-        if (!abort.aborted) this.#failure ??= { error }
+        // On shutdown the row stays as it is, and one that was taken over is another's; all else is ours to fail by.
+        if (!abort.aborted && !(error instanceof LeaseLost)) this.#failure ??= { error }
       })
       .finally(() => {
         this.#steps.delete(done)
         this.#tasks.delete(task.id)
-        this.wake()
+        this.#rest.abort()
       })
     this.#steps.set(done, work)
   }
@@ -195,10 +258,11 @@ export class TaskLoop {
     const source = await drivers.source(snapshot.registry)
     const next = scrubbed(await step(task, { engine, source, store, clock, random }, abort), scrub)
     // A crash between the answer and this write repeats one look, or one submission whose id nobody knew.
-    await store.release(next)
+    const alongWith = await store.release(next)
     emit({ name: 'task.changed', task: next })
     this.#heed(task, next)
     if (isSettled(next)) await this.#settled(next.executionId)
+    for (const executionId of alongWith) await this.#settled(executionId)
   }
 
   /** What an execution keeps never changes, and every step of its tasks asks for it. */

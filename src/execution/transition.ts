@@ -1,8 +1,8 @@
-import { distinctBlobs, type Digest } from '../model/artifact.ts'
+import { distinctBlobs, type BlobName } from '../model/artifact.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Probe } from '../engine/engine.ts'
-import type { Claims, Evidence } from '../model/evidence.ts'
-import type { Job, OpenTask, Order, SettledState, StepFault, Task, TaskError } from '../model/task.ts'
+import type { Evidence } from '../model/evidence.ts'
+import type { Job, JobProgress, OpenTask, Order, SettledState, StepFault, Task, TaskError } from '../model/task.ts'
 
 /*
  * Everything that decides what becomes of a task is here; loop.ts asks and saves.
@@ -19,6 +19,7 @@ type Ended = Extract<Job, { state: 'ended' }>
 type Open = Extract<Job, { state: 'open' }>
 type Probing = Extract<Job, { state: 'probing' }>
 type Unsubmitted = Extract<Job, { state: 'wanted' | 'intended' }>
+type EndedProbe = Extract<Probe, { kind: 'ended' }>
 
 /** Backoff between rounds never exceeds this. */
 const LONGEST_BACKOFF_MS = 300_000
@@ -88,10 +89,20 @@ export function submitted(task: OpenTask, key: string, id: string, now: Instant,
   return progressed({ ...next, faults: 0 }, now)
 }
 
+/** A look at a job that has not ended. */
+export interface OpenLook {
+  /** When to look again. */
+  readonly lookAt: Instant
+  /** Undefined: it told none, and what an earlier look told stands. */
+  readonly progress?: JobProgress | undefined
+}
+
 /** The task after the engine said that a job is still under way; `overdue` ends it as never answered. */
-export function stillOpen(task: OpenTask, key: string, lookAt: Instant, overdueAt: Instant, now: Instant): Task {
+export function stillOpen(task: OpenTask, key: string, look: OpenLook, overdueAt: Instant, now: Instant): Task {
   if (now >= overdueAt) return jobEnded(task, key, { said: 'overdue', claims: undefined, message: undefined }, now, 0)
-  return progressed({ ...replaceJob(task, key, (job) => ({ ...(job as Open), lookAt })), faults: 0 }, now)
+  const { lookAt, progress } = look
+  const next = replaceJob(task, key, (job) => ({ ...(job as Open), lookAt, ...(progress && { progress }) }))
+  return progressed({ ...next, faults: 0 }, now)
 }
 
 /** The task after the engine said how a job ended. */
@@ -152,7 +163,7 @@ export function observeFault(
   const error: TaskError = { code: fault.code, message: fault.message }
   const faults = task.faults + 1
   const later = now + (fault.retryAfterMs ?? spread(backoffMs(LOOK_AGAIN_MS, faults), random))
-  return { ...stillOpen({ ...task, error }, key, later, overdueAt, now), faults }
+  return { ...stillOpen({ ...task, error }, key, { lookAt: later }, overdueAt, now), faults }
 }
 
 /** The task after a look at the engine's caches. */
@@ -162,7 +173,7 @@ export function probed(task: OpenTask, key: string, probe: Probe, now: Instant, 
     if (probe.kind === 'open') return { ...job, notes: probe.notes, lookAt: probe.lookAt }
     // An engine that cannot be looked at is given again what it may have lost.
     if (probe.claims === undefined && task.purpose === 'heal' && task.attempts === 0) return wantedAgain(job)
-    return ended(job, withClaims(job, probe.claims, task.order))
+    return ended(job, withProbe(job, probe, task.order))
   })
   if (next.jobs.every((job) => job.state === 'ended')) return conclude({ ...next, faults: 0 }, now, random)
   return progressed({ ...next, faults: 0 }, now)
@@ -172,7 +183,7 @@ export function probed(task: OpenTask, key: string, probe: Probe, now: Instant, 
 export function probeFault(task: OpenTask, key: string, fault: StepFault, now: Instant, random: number): Task {
   const faults = task.faults + 1
   if (fault.fault !== 'unavailable' || faults >= PROBE_FAULTS)
-    return probed(task, key, { kind: 'ended', claims: undefined }, now, random)
+    return probed(task, key, { kind: 'ended', claims: undefined, message: fault.message }, now, random)
   const later = now + (fault.retryAfterMs ?? spread(backoffMs(LOOK_AGAIN_MS, faults), random))
   return {
     ...progressed(
@@ -184,12 +195,13 @@ export function probeFault(task: OpenTask, key: string, fault: StepFault, now: I
 }
 
 /** What was said, with what was seen: what is all there succeeded, whatever became of the record of it. */
-function withClaims(job: Probing, claims: Claims | undefined, order: Order): Ended['verdict'] {
-  if (claims === undefined) return job.verdict
-  const seen = { ...job.verdict, claims }
-  return isComplete({ ...identityOf(job), state: 'ended', verdict: seen }, order) || seen.said === 'gone'
-    ? { ...seen, said: 'success' }
-    : seen
+function withProbe(job: Probing, { claims, message }: EndedProbe, order: Order): Ended['verdict'] {
+  const { said } = job.verdict
+  // That a record is gone is said in our words; why an engine showed nothing, only the engine can say.
+  const words = new Set([said === 'success' ? job.verdict.message : undefined, message].filter(Boolean))
+  const seen = { said, claims, message: words.size === 0 ? undefined : [...words].join('; ') }
+  if (claims === undefined) return seen
+  return isComplete(ended(job, seen), order) || said === 'gone' ? { ...seen, said: 'success' } : seen
 }
 
 /** Is there anything to weigh, or nothing that a look could add? */
@@ -248,23 +260,23 @@ function weigh(
   jobs: readonly Ended[],
   order: Order,
   now: Instant,
-): { evidence: Evidence | undefined; missing: Digest[] } {
+): { evidence: Evidence | undefined; missing: BlobName[] } {
   const wanted = new Set<string>()
   const cached = new Set<string>()
-  const listed = new Map<string, Digest>()
+  const listed = new Map<string, BlobName>()
   for (const job of jobs) {
     const { claims } = job.verdict
     const has = new Set(claims?.cached)
-    for (const digest of blobsOf(job, order)) {
-      const inCluster = `${job.cluster?.id ?? ''} ${digest}`
+    for (const blob of blobsOf(job, order)) {
+      const inCluster = `${job.cluster?.id ?? ''} ${blob}`
       wanted.add(inCluster)
-      if (claims !== undefined) listed.set(inCluster, digest)
-      if (has.has(digest)) cached.add(inCluster)
+      if (claims !== undefined) listed.set(inCluster, blob)
+      if (has.has(blob)) cached.add(inCluster)
     }
   }
   const claims = jobs.flatMap((job) => job.verdict.claims ?? [])
   if (claims.length === 0) return { evidence: undefined, missing: [] }
-  const missing = new Set([...listed].filter(([inCluster]) => !cached.has(inCluster)).map(([, digest]) => digest))
+  const missing = new Set([...listed].filter(([inCluster]) => !cached.has(inCluster)).map(([, blob]) => blob))
   const evidence: Evidence = {
     kind: claims[0]!.kind,
     source: claims.every(({ source }) => source === 'observed') ? 'observed' : 'claimed-by-engine',
@@ -277,7 +289,7 @@ function weigh(
 }
 
 /** Say only what is known: every blob shown, some shown, known absent, or not to be seen. */
-function verdictOf(jobs: readonly Ended[], evidence: Evidence | undefined, missing: readonly Digest[]): SettledState {
+function verdictOf(jobs: readonly Ended[], evidence: Evidence | undefined, missing: readonly BlobName[]): SettledState {
   const said = new Set(jobs.map((job) => job.verdict.said))
   if (evidence !== undefined && evidence.blobs === evidence.of && said.size === 1 && said.has('success'))
     return 'Succeeded'
@@ -295,22 +307,31 @@ function shortfall(task: OpenTask, jobs: readonly Ended[]): TaskError {
   if (failure !== undefined) {
     return { code: 'PH5006', message: failure.verdict.message ?? 'the engine ended the job as failed and said no more' }
   }
-  if (first('overdue') !== undefined) return { code: 'PH5005', message: 'the engine never said how the job ended' }
-  if (first('gone') !== undefined) {
-    return { code: 'PH5004', message: 'the engine has no record of the job any more; nothing could be looked at' }
+  const words = wordsOf(jobs, task.order)
+  const because = (reason: string) => (words === undefined ? reason : `${reason}; ${words}`)
+  if (first('overdue') !== undefined)
+    return { code: 'PH5005', message: because('the engine never said how the job ended') }
+  const gone = first('gone')
+  if (gone !== undefined) {
+    const why = gone.verdict.message ?? 'nothing could be looked at'
+    return { code: 'PH5004', message: `the engine has no record of the job any more; ${why}` }
   }
   if (task.purpose === 'look' && jobs.some((job) => job.verdict.claims !== undefined)) {
-    return { code: 'PH5010', message: 'it was warm, and the engine does not hold every blob any more' }
+    return { code: 'PH5010', message: because('it was warm, and the engine does not hold every blob any more') }
   }
   const where = jobs.flatMap((job) => shortOf(job, task.order))
-  return where.length > 0
-    ? { code: 'PH5003', message: `the engine said success and did not list every blob as cached: ${where.join(', ')}` }
-    : { code: 'PH5004', message: wordsOf(jobs) ?? 'the engine said success and not which blobs it cached' }
+  if (where.length === 0)
+    return { code: 'PH5004', message: words ?? 'the engine said success and not which blobs it cached' }
+  const isSeen = jobs.some((job) => job.verdict.claims?.source === 'observed' && !isComplete(job, task.order))
+  const what = isSeen
+    ? 'not every blob was found on the engine, missing are'
+    : 'the engine said success and did not list every blob as cached:'
+  return { code: 'PH5003', message: because(`${what} ${where.join(', ')}`) }
 }
 
-/** Why an engine that said success showed nothing, where its driver knows. */
-function wordsOf(jobs: readonly Ended[]): string | undefined {
-  return jobs.find(({ verdict }) => verdict.claims === undefined && verdict.message !== undefined)?.verdict.message
+/** What its driver knows of a job that fell short, or of why it showed nothing. */
+function wordsOf(jobs: readonly Ended[], order: Order): string | undefined {
+  return jobs.find((job) => job.verdict.message !== undefined && !isComplete(job, order))?.verdict.message
 }
 
 /** Where blobs are missing: `2 of 7 in eu-1`. */
@@ -319,7 +340,7 @@ function shortOf(job: Ended, order: Order): string[] {
   if (claims === undefined) return []
   const cached = new Set(claims.cached)
   const blobs = blobsOf(job, order)
-  const missing = blobs.filter((digest) => !cached.has(digest)).length
+  const missing = blobs.filter((blob) => !cached.has(blob)).length
   return missing === 0
     ? []
     : [`${missing} of ${blobs.length}${job.cluster === undefined ? '' : ` in ${job.cluster.name}`}`]
@@ -327,10 +348,12 @@ function shortOf(job: Ended, order: Order): string[] {
 
 function isComplete(job: Ended, order: Order): boolean {
   const cached = new Set(job.verdict.claims?.cached)
-  return job.verdict.claims !== undefined && blobsOf(job, order).every((digest) => cached.has(digest))
+  return job.verdict.claims !== undefined && blobsOf(job, order).every((blob) => cached.has(blob))
 }
 
-function blobsOf(job: Job, order: Order): Digest[] {
+/** What evidence has to show of a job: of a file its URL alone. */
+function blobsOf(job: Job, order: Order): BlobName[] {
+  if ('file' in order) return [order.file]
   return distinctBlobs(order.manifests.filter(({ digest }) => digest === job.manifest)).map(({ digest }) => digest)
 }
 
@@ -346,7 +369,7 @@ function settle(
   task: OpenTask,
   state: SettledState,
   evidence: Evidence | undefined,
-  missing: readonly Digest[],
+  missing: readonly BlobName[],
   now: Instant,
 ): Task {
   const { nextAt, ...same } = task

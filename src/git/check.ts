@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Auth } from '../model/auth.ts'
+import type { GitAuth } from '../model/auth.ts'
 import type { ReadSecret } from '../model/secret.ts'
 import { withCredential } from './credentials.ts'
 import { MirrorFolder } from './mirror-folder.ts'
@@ -10,7 +10,7 @@ export interface PushCheck {
   readonly branch: string
   /** For a scratch repository; ours alone. */
   readonly dir: string
-  readonly auth: Auth
+  readonly auth: GitAuth
   readonly read: ReadSecret
 }
 

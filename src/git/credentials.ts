@@ -1,14 +1,24 @@
 import { OperatorError } from '../model/errors.ts'
 import { SourceError } from '../model/source.ts'
-import { authHeader, type Auth } from '../model/auth.ts'
+import { authHeader, type GitAuth } from '../model/auth.ts'
 import { Secret, type ReadSecret } from '../model/secret.ts'
+import { keyTrouble, sshCommand, withSshFolder } from './ssh.ts'
 
-/** Who asks a git remote. Read anew for each operation, kept by nobody. */
+/** Who asks a git remote, for one operation. */
 export type Credential =
+  | Held
+  /** A key and known hosts, in a folder that is gone after the operation. */
+  | { readonly type: 'ssh'; readonly folder: string }
+
+/** What git can be handed in its environment. */
+type Held =
   | { readonly type: 'none' }
   | { readonly type: 'basic'; readonly username: Secret; readonly password: Secret }
   /** `name: value` */
   | { readonly type: 'header'; readonly header: Secret }
+
+/** What secrets say. Read anew for each operation, kept by nobody. */
+type Material = Held | { readonly type: 'ssh'; readonly identity: Secret; readonly knownHosts: Secret }
 
 /** How one git process is handed a credential: by its environment alone. */
 export interface Presentation {
@@ -53,6 +63,13 @@ export function presentation(credential: Credential, url: URL): Presentation {
         values: [header, value, ...value.split(' ').slice(1)],
       }
     }
+    case 'ssh':
+      return {
+        flags: [],
+        config: [],
+        env: { GIT_SSH_COMMAND: sshCommand(credential.folder), GIT_SSH_VARIANT: 'ssh' },
+        values: [],
+      }
     default:
       return credential satisfies never
   }
@@ -65,24 +82,34 @@ export function presentation(credential: Credential, url: URL): Presentation {
  */
 export async function withCredential<T>(
   url: URL,
-  auth: Auth,
+  auth: GitAuth,
   read: ReadSecret,
   work: (credential: Credential) => Promise<T>,
 ): Promise<T> {
-  const credential = await readCredential(url, auth, read)
+  const material = await readMaterial(url, auth, read)
   try {
-    return await work(credential)
+    return await presented(material, work)
   } catch (error) {
     if (!(error instanceof SourceError) || error.state !== 'AuthenticationFailed') throw error
-    const fresh = await readCredential(url, auth, read)
-    if (isSame(credential, fresh)) throw error
-    return await work(fresh)
+    const fresh = await readMaterial(url, auth, read)
+    if (isSame(material, fresh)) throw error
+    return await presented(fresh, work)
   }
 }
 
-async function readCredential(url: URL, auth: Auth, read: ReadSecret): Promise<Credential> {
+async function presented<T>(material: Material, work: (credential: Credential) => Promise<T>): Promise<T> {
+  if (material.type !== 'ssh') return await work(material)
+  return await withSshFolder(material.identity, material.knownHosts, (folder) => work({ type: 'ssh', folder }))
+}
+
+async function readMaterial(url: URL, auth: GitAuth, read: ReadSecret): Promise<Material> {
+  if ((auth.type === 'ssh') !== (url.protocol === 'ssh:')) {
+    const why = auth.type === 'ssh' ? 'auth.type ssh is for ssh addresses' : 'an ssh address needs auth.type ssh'
+    throw new SourceError('Invalid', 'PH4006', `git remote refused: ${why}`)
+  }
   try {
-    const credential = await credentialOf(url, auth, read)
+    const credential = await materialOf(url, auth, read)
+    if (credential.type === 'ssh') return credential
     if (valuesOf(credential).some((value) => /\p{Cc}/u.test(value))) {
       throw new SourceError('AuthenticationFailed', 'PH4001', 'the secret holds a control character or a line break')
     }
@@ -93,7 +120,18 @@ async function readCredential(url: URL, auth: Auth, read: ReadSecret): Promise<C
   }
 }
 
-async function credentialOf(url: URL, auth: Auth, read: ReadSecret): Promise<Credential> {
+async function materialOf(url: URL, auth: GitAuth, read: ReadSecret): Promise<Material> {
+  if (auth.type === 'ssh') {
+    const identity = await read(auth.secret, 'identity', url)
+    const trouble = keyTrouble(identity.reveal())
+    if (trouble !== undefined)
+      throw new SourceError(
+        'AuthenticationFailed',
+        'PH4001',
+        `secret ${auth.secret}/identity cannot be used: ${trouble}`,
+      )
+    return { type: 'ssh', identity, knownHosts: await read(auth.secret, 'known_hosts', url) }
+  }
   if (auth.type === 'basic') {
     return {
       type: 'basic',
@@ -106,20 +144,22 @@ async function credentialOf(url: URL, auth: Auth, read: ReadSecret): Promise<Cre
   return { type: 'header', header: new Secret(`${header.name}: ${header.value.reveal()}`) }
 }
 
-function valuesOf(credential: Credential): string[] {
-  switch (credential.type) {
+function valuesOf(material: Material): string[] {
+  switch (material.type) {
     case 'none':
       return []
     case 'basic':
-      return [credential.username.reveal(), credential.password.reveal()]
+      return [material.username.reveal(), material.password.reveal()]
     case 'header':
-      return [credential.header.reveal()]
+      return [material.header.reveal()]
+    case 'ssh':
+      return [material.identity.reveal(), material.knownHosts.reveal()]
     default:
-      return credential satisfies never
+      return material satisfies never
   }
 }
 
-function isSame(a: Credential, b: Credential): boolean {
+function isSame(a: Material, b: Material): boolean {
   const [left, right] = [valuesOf(a), valuesOf(b)]
   return left.length === right.length && left.every((value, i) => value === right[i])
 }

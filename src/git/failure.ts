@@ -48,6 +48,54 @@ const rules: readonly Rule[] = [
     says: 'git is not installed, or not in PATH',
   },
   {
+    when: /cannot run ssh:|\bssh: (?:command )?not found/,
+    state: 'Invalid',
+    code: 'PH4006',
+    says: 'ssh is not installed, or not in PATH',
+  },
+  {
+    when: /no user exists for uid/i,
+    state: 'Invalid',
+    code: 'PH4006',
+    says: 'ssh wants a user of this uid in /etc/passwd: run as the user of the image',
+  },
+  // Texts of OpenSSH 9.2, read from a real sshd by test/git/ssh.test.ts.
+  {
+    when: /remote host identification has changed/i,
+    purposes: ['fetch', 'push'],
+    state: 'AuthenticationFailed',
+    code: 'PH4008',
+    says: 'the host shows another key than known_hosts has for it: if its key was changed on purpose, put the new one there',
+  },
+  {
+    when: /no \S+ host key is known for/i,
+    purposes: ['fetch', 'push'],
+    state: 'AuthenticationFailed',
+    code: 'PH4008',
+    says: 'known_hosts has no key of this host: put the line there that its operator publishes',
+  },
+  {
+    when: /host key verification failed|host key .* revoked/i,
+    purposes: ['fetch', 'push'],
+    state: 'AuthenticationFailed',
+    code: 'PH4008',
+    says: 'the key that the host shows is not trusted',
+  },
+  {
+    when: /load key ".*": (?:invalid format|error in libcrypto|incorrect passphrase)/i,
+    purposes: ['fetch', 'push'],
+    state: 'AuthenticationFailed',
+    code: 'PH4001',
+    says: 'ssh cannot read the key `identity`',
+  },
+  {
+    when: /permission denied \([a-z0-9@.,-]+\)|too many authentication failures/i,
+    purposes: ['fetch', 'push'],
+    state: 'AuthenticationFailed',
+    code: 'PH4001',
+    says: 'the remote does not accept the ssh key',
+  },
+  {
     when: /no space left on device|read-only file system|insufficient permission for adding|permission denied|disk quota/i,
     purposes: ['fetch', 'push', 'mirror'],
     local: true,
@@ -56,10 +104,17 @@ const rules: readonly Rule[] = [
     says: 'the mirror cannot be written',
   },
   {
+    when: /not our ref|does not allow request for unadvertised object/i,
+    purposes: ['fetch'],
+    state: 'RefNotFound',
+    code: 'PH4002',
+    says: 'the remote has no such commit, or does not give out commits that no branch or tag points at',
+  },
+  {
     when: /couldn't find remote ref|remote branch .* not found/i,
     state: 'RefNotFound',
     code: 'PH4002',
-    says: 'the branch is not there',
+    says: 'it is not there',
   },
   {
     when: /verified signature|must be signed|required_signatures|unsigned commit/i,
@@ -109,7 +164,7 @@ const rules: readonly Rule[] = [
     says: 'no such repository: gone, renamed, or hidden from this credential',
   },
   {
-    when: /could not resolve|failed to connect|couldn't connect|connection (?:refused|reset|timed out|was reset)|timed out|timeout|operation too slow|less than \d+ bytes\/sec|rpc failed|early eof|unexpected disconnect|hung up|empty reply|returned error: (?:429|5\d\d)|recv failure|send failure|\bssl\b|certificate|gnutls|from promisor remote|expected flush|unexpected eof|expected 'packfile'/i,
+    when: /could not resolve|failed to connect|couldn't connect|connection (?:refused|reset|closed|timed out|was reset)|no route to host|network is unreachable|timed out|timeout|operation too slow|less than \d+ bytes\/sec|rpc failed|early eof|unexpected disconnect|hung up|empty reply|returned error: (?:429|5\d\d)|recv failure|send failure|\bssl\b|certificate|gnutls|from promisor remote|expected flush|unexpected eof|expected 'packfile'/i,
     purposes: ['fetch', 'push', 'mirror'],
     state: 'Unreachable',
     code: 'PH4003',
@@ -167,7 +222,10 @@ export function failureOf(ending: Ending): SourceError {
 function gitsWords({ stdout, stderr, exitCode, secrets }: Ending): string {
   const lines = linesOf(`${stderr}\n${stdout}`)
   const telling = lines.filter(
-    (line) => /^(?:fatal|error|remote|warning|!)/.test(line) && !/failed to push some refs/.test(line),
+    (line) =>
+      /^(?:fatal|error|remote|warning|!|ssh:|SHA256:)|host key (?:is known|verification)|permission denied|^load key/i.test(
+        line,
+      ) && !/failed to push some refs|^fatal: could not read from remote repository/i.test(line),
   )
   const words = excerpt(scrub((telling.length > 0 ? telling : lines).join(' '), secrets))
   return words === '' ? `git ended with ${exitCode === null ? 'a signal' : `code ${exitCode}`}` : words

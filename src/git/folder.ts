@@ -8,11 +8,12 @@ import { SourceError, type Source, type SourceEntry, type SourceTree } from '../
 
 /** As many as a repository may hold. */
 const MAX_FILES = 50_000
-const CONFIG_FILE = /^(?!\.).*\.ya?ml$|^\.preheatdignore$/
+/** YAML, and what policies may name: public keys and trusted roots (`keyFile` and `trustedRootFile` of the schemas). */
+const CONFIG_FILE = /^(?!\.).*(?:\.ya?ml|\.pub|\.pem|trusted_root\.json)$|^\.preheatdignore$/
 
 /**
- * A plain folder as configuration; its revision is `sha256:` of its YAML files' paths and bytes. Names that begin with
- * a dot are passed over, as Kubernetes mounts real files below such names. A link is followed when it leads to a file
+ * A plain folder as configuration; its revision is `sha256:` of the paths and bytes of its YAML files, keys and trusted
+ * roots. Names that begin with a dot are passed over, as Kubernetes mounts real files below such names. A link is followed when it leads to a file
  * inside the folder, else it is an entry of kind `symlink`.
  */
 export function openFolderSource(dir: string): Source {
@@ -57,7 +58,7 @@ async function scan(dir: string, signal: AbortSignal): Promise<SourceEntry[]> {
         if (entry.isDirectory() && !entry.name.startsWith('.')) folders.push(path)
         else if (CONFIG_FILE.test(entry.name)) entries.push(await entryAt(root, path, entry))
         if (entries.length > MAX_FILES) {
-          throw new SourceError('TooLarge', 'PH1008', `more than ${MAX_FILES} YAML files below source.dir`)
+          throw new SourceError('TooLarge', 'PH1008', `more than ${MAX_FILES} files below source.dir`)
         }
       }
     }

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import pLimit from 'p-limit'
 import { excerpt } from '../model/errors.ts'
 import { SourceError } from '../model/source.ts'
-import { initMirror, type RemoteBranch } from './run.ts'
+import { initMirror, type RemoteRef } from './run.ts'
 
 /**
  * A bare repository that belongs to this process alone, as the lock of the state folder guarantees. It holds nothing
@@ -18,10 +18,10 @@ export class MirrorFolder {
   readonly #alone = pLimit(1)
   #isReady = false
 
-  constructor(dir: string, { url, branch }: RemoteBranch) {
+  constructor(dir: string, { address, ref }: RemoteRef) {
     this.gitDir = dir
     this.scratch = join(dir, 'preheatd', 'scratch')
-    this.#stamp = `${url.href} ${branch}\n`
+    this.#stamp = `${address} ${ref}\n`
   }
 
   /**

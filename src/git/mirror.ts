@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { SourceError, type Source, type SourceEntry, type SourceTree } from '../model/source.ts'
-import type { Auth } from '../model/auth.ts'
+import { highestVersion, refText, type SourceRef } from '../model/source-ref.ts'
+import type { GitAuth } from '../model/auth.ts'
 import type { ReadSecret } from '../model/secret.ts'
 import { withCredential } from './credentials.ts'
 import { MirrorFolder } from './mirror-folder.ts'
@@ -8,15 +9,17 @@ import { folderPath } from './path.ts'
 import {
   collectGarbage,
   defaultDeadlines,
-  fetchBranch,
+  fetchRef,
   fetchHistory,
   initMirror,
   listTree,
   lsRemote,
+  lsTags,
   readObjects,
-  remoteBranch,
+  remoteRef,
   type Deadlines,
-  type RemoteBranch,
+  type Remote,
+  type RemoteRef,
 } from './run.ts'
 import { readBlobs, readHead, sourceEntry } from './tree.ts'
 
@@ -24,34 +27,36 @@ const REF = 'refs/preheatd/source'
 
 export interface GitSourceOptions {
   readonly url: string
-  readonly branch: string
+  readonly ref: SourceRef
   /** `source.path` */
   readonly path: string
   /** Of the mirror; made when it is not there, ours alone. */
   readonly dir: string
-  readonly auth: Auth
+  readonly auth: GitAuth
   readonly read: ReadSecret
   readonly deadlines?: Deadlines
 }
 
 /**
- * A branch of a git remote, read through a bare, shallow, single-branch mirror without a work tree.
- * @throws {SourceError} `Invalid` for an address, branch or path that must not reach git
+ * A branch, tag or commit of a git remote, read through a bare, shallow mirror without a work tree.
+ * @throws {SourceError} `Invalid` for an address, ref or path that must not reach git
  */
 export function openGitSource(options: GitSourceOptions): Source {
   return new GitSource(options)
 }
 
 class GitSource implements Source {
-  readonly #remote: RemoteBranch
+  readonly #remote: RemoteRef
+  readonly #ref: SourceRef
   readonly #path: string
-  readonly #auth: Auth
+  readonly #auth: GitAuth
   readonly #read: ReadSecret
   readonly #deadlines: Deadlines
   readonly #mirror: MirrorFolder
 
-  constructor({ url, branch, path, dir, auth, read, deadlines = defaultDeadlines }: GitSourceOptions) {
-    this.#remote = remoteBranch(url, branch)
+  constructor({ url, ref, path, dir, auth, read, deadlines = defaultDeadlines }: GitSourceOptions) {
+    this.#remote = remoteRef(url, ref)
+    this.#ref = ref
     this.#path = folderPath(path)
     this.#auth = auth
     this.#read = read
@@ -60,16 +65,11 @@ class GitSource implements Source {
   }
 
   async observe(signal: AbortSignal): Promise<string> {
-    const revision = await withCredential(this.#remote.url, this.#auth, this.#read, (credential) =>
-      lsRemote({ ...this.#remote, credential, deadlines: this.#deadlines }, signal),
-    )
-    if (revision === undefined) {
-      throw new SourceError('RefNotFound', 'PH4002', `the remote has no branch ${this.#remote.branch}`)
-    }
-    return revision
+    if (this.#ref.type === 'commit') return this.#ref.id
+    return await this.#withRemote(async (remote) => (await this.#found(remote, signal)).commit)
   }
 
-  /** When the branch has moved on since `revision` was observed, what it moved to is what is returned. */
+  /** When the branch or tag has moved on since `revision` was observed, what it moved to is what is returned. */
   async fetch(revision: string, signal: AbortSignal): Promise<SourceTree> {
     return await this.#mirror.use(signal, async () => {
       const here = await this.#head(signal)
@@ -78,7 +78,7 @@ class GitSource implements Source {
         throw new SourceError(
           'Invalid',
           'PH4006',
-          `${this.#remote.branch} has no folder ${this.#path} at ${head.config.commit.slice(0, 12)}: check source.path`,
+          `${refText(this.#ref)} has no folder ${this.#path} at ${head.config.commit.slice(0, 12)}: check source.path`,
         )
       }
       const entries = await listTree(this.#mirror.gitDir, head.tree, 'mirror', signal)
@@ -90,7 +90,9 @@ class GitSource implements Source {
     })
   }
 
+  /** Only a branch has a history that can be rewritten: a tag is chosen, and so is the next one. */
   async descends(from: string, to: string, signal: AbortSignal): Promise<boolean | undefined> {
+    if (this.#ref.type !== 'branch') return undefined
     return await this.#mirror.use(signal, async () => {
       const parents = await this.#parentsOf(from, signal)
       if (parents === undefined) return undefined
@@ -99,9 +101,7 @@ class GitSource implements Source {
       try {
         await rm(scratch, { recursive: true, force: true })
         await initMirror(scratch, signal)
-        const ids = await withCredential(this.#remote.url, this.#auth, this.#read, (credential) =>
-          fetchHistory(scratch, { ...this.#remote, credential, deadlines: this.#deadlines }, HISTORY, signal),
-        )
+        const ids = await this.#withRemote((remote) => fetchHistory(scratch, remote, HISTORY, signal))
         return ids[0] === to ? ancestry(from, parents, ids) : undefined
       } catch (error) {
         if (!(error instanceof SourceError)) throw error
@@ -128,24 +128,42 @@ class GitSource implements Source {
   }
 
   async #head(signal: AbortSignal): ReturnType<typeof readHead> {
-    return await readHead(this.#mirror.gitDir, REF, this.#path, 'mirror', signal)
+    // A tag may be an object of its own.
+    return await readHead(this.#mirror.gitDir, `${REF}^{commit}`, this.#path, 'mirror', signal)
   }
 
   async #fetchHead(signal: AbortSignal): Promise<NonNullable<Awaited<ReturnType<typeof readHead>>>> {
-    await withCredential(this.#remote.url, this.#auth, this.#read, (credential) =>
-      fetchBranch(
-        this.#mirror.gitDir,
-        { ...this.#remote, credential, deadlines: this.#deadlines },
-        REF,
-        'none',
-        signal,
-      ),
-    )
+    await this.#withRemote(async (remote) => {
+      const { ref } = this.#ref.type === 'semver' ? await this.#found(remote, signal) : remote
+      await fetchRef(this.#mirror.gitDir, { ...remote, ref }, REF, 'none', signal)
+    })
     await tidy(this.#mirror.gitDir, signal)
     const head = await this.#head(signal)
     if (head === undefined)
       throw new SourceError('MirrorBroken', 'PH4004', 'the mirror is broken (nothing was fetched)')
     return head
+  }
+
+  #withRemote<T>(work: (remote: Remote) => Promise<T>): Promise<T> {
+    return withCredential(this.#remote.url, this.#auth, this.#read, (credential) =>
+      work({ ...this.#remote, credential, deadlines: this.#deadlines }),
+    )
+  }
+
+  /** What the remote has now for what is wanted, by the name that it has there. */
+  async #found(remote: Remote, signal: AbortSignal): Promise<{ readonly ref: string; readonly commit: string }> {
+    if (this.#ref.type === 'semver') {
+      const tags = await lsTags(remote, signal)
+      const tag = highestVersion(tags.keys(), this.#ref.range)
+      if (tag !== undefined) {
+        const { ref } = remoteRef(remote.address, { type: 'tag', name: tag })
+        return { ref, commit: tags.get(tag)! }
+      }
+    } else {
+      const commit = await lsRemote(remote, signal)
+      if (commit !== undefined) return { ref: remote.ref, commit }
+    }
+    throw new SourceError('RefNotFound', 'PH4002', `the remote has no ${refText(this.#ref)}`)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,7 +3,7 @@ import { mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/
 import { dirname, join, sep } from 'node:path'
 import { excerpt } from '../model/errors.ts'
 import { SourceError, type Edit, type Publisher } from '../model/source.ts'
-import type { Auth } from '../model/auth.ts'
+import type { GitAuth } from '../model/auth.ts'
 import type { Clock } from '../model/clock.ts'
 import type { ReadSecret } from '../model/secret.ts'
 import { withCredential } from './credentials.ts'
@@ -13,7 +13,7 @@ import { reportPath } from './path.ts'
 import {
   commitTree,
   defaultDeadlines,
-  fetchBranch,
+  fetchRef,
   push,
   readObjects,
   remoteBranch,
@@ -21,7 +21,7 @@ import {
   writeTree,
   type Deadlines,
   type Remote,
-  type RemoteBranch,
+  type RemoteRef,
 } from './run.ts'
 
 const REF = 'refs/preheatd/reports'
@@ -36,7 +36,7 @@ export interface GitPublisherOptions {
   readonly branch: string
   /** Of the mirror; made when it is not there, ours alone. */
   readonly dir: string
-  readonly auth: Auth
+  readonly auth: GitAuth
   readonly read: ReadSecret
   readonly author: { readonly name: string; readonly email: string }
   readonly clock: Clock
@@ -55,7 +55,7 @@ export function openGitPublisher(options: GitPublisherOptions): Publisher {
 }
 
 class GitPublisher implements Publisher {
-  readonly #remote: RemoteBranch
+  readonly #remote: RemoteRef
   readonly #options: GitPublisherOptions
   readonly #mirror: MirrorFolder
 
@@ -78,7 +78,7 @@ class GitPublisher implements Publisher {
           throw new SourceError(
             'Unreachable',
             'PH4005',
-            `others pushed to ${this.#remote.branch} first, ${tries} times in a row; the reports are kept`,
+            `others pushed to ${this.#options.branch} first, ${tries} times in a row; the reports are kept`,
           )
         }
         await this.#backOff(tries, signal)
@@ -133,7 +133,7 @@ class GitPublisher implements Publisher {
   ): Promise<{ readonly revision: string | undefined; readonly files: ReadonlyMap<string, string> }> {
     const { gitDir } = this.#mirror
     try {
-      await fetchBranch(gitDir, remote, REF, 'blob:none', signal)
+      await fetchRef(gitDir, remote, REF, 'blob:none', signal)
     } catch (error) {
       if (error instanceof SourceError && error.state === 'RefNotFound')
         return { revision: undefined, files: new Map() }

@@ -5,14 +5,19 @@ import { devNull } from 'node:os'
 import { simpleGit } from 'simple-git'
 import { DeadlineError, withDeadline } from '../deadline.ts'
 import { excerpt } from '../model/errors.ts'
+import { gitUrl, sshTrouble } from '../model/git-remote.ts'
+import { refText, type SourceRef } from '../model/source-ref.ts'
 import { SourceError } from '../model/source.ts'
 import { presentation, type Credential } from './credentials.ts'
 import { failureOf, hasLostRace, type Ending, type Purpose } from './failure.ts'
 
-/** A branch of a remote, and who asks. Made by {@link remoteBranch}. */
-export interface RemoteBranch {
+/** Something of a remote that has a name. Made by {@link remoteBranch} and {@link remoteRef}. */
+export interface RemoteRef {
   readonly url: URL
-  readonly branch: string
+  /** What git is given: the URL, or `git@host:path`, which is another path than that of any URL. */
+  readonly address: string
+  /** `refs/heads/main`, `refs/tags/v1.2.3`, or a commit's id. */
+  readonly ref: string
 }
 
 /** How long a remote is waited for, in all, however slowly it goes on answering. */
@@ -24,7 +29,7 @@ export interface Deadlines {
 export const defaultDeadlines: Deadlines = { askMs: 15_000, transferMs: 60_000 }
 
 /** A remote for one operation. */
-export interface Remote extends RemoteBranch {
+export interface Remote extends RemoteRef {
   readonly credential: Credential
   readonly deadlines: Deadlines
 }
@@ -61,34 +66,66 @@ const GRACE_MS = 2_000
 
 const EMPTY = Buffer.alloc(0)
 
+/** A branch of a remote. @throws {SourceError} as {@link remoteRef} does */
+export function remoteBranch(url: string, branch: string): RemoteRef {
+  return remoteRef(url, { type: 'branch', name: branch })
+}
+
 /**
- * Checks what names a remote branch, so that neither can become an option, a helper or a second refspec.
+ * Checks what names something of a remote, so that no part of it can become an option, a helper or a second refspec.
+ * Which tag a range means is not known yet: of a range it is all tags.
  * @throws {SourceError} `Invalid`, naming the setting
  */
-export function remoteBranch(url: string, branch: string): RemoteBranch {
+export function remoteRef(address: string, ref: SourceRef): RemoteRef {
   const refused = (why: string) => new SourceError('Invalid', 'PH4006', `git remote refused: ${why}`)
-  if (!isBranchName(branch)) throw refused(`${excerpt(branch, 80)} is no branch name`)
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (parsed === undefined || /[\p{Cc}\s]/u.test(url)) throw refused('the address is not a URL')
-  if (parsed.username !== '' || parsed.password !== '') throw refused('a URL must not hold a user or a password')
-  if (parsed.search !== '' || parsed.hash !== '') throw refused('a URL must not hold a query or a fragment')
-  switch (parsed.protocol) {
+  const name = fullRef(ref)
+  if (name === undefined)
+    throw refused(`${excerpt('name' in ref ? ref.name : refText(ref), 80)} is no ${ref.type} name`)
+  const url = gitUrl(address)
+  if (url === undefined || /[\p{Cc}\s]/u.test(address)) throw refused('the address is not a URL')
+  if (url.search !== '' || url.hash !== '') throw refused('a URL must not hold a query or a fragment')
+  if (url.protocol === 'ssh:') {
+    const trouble = sshTrouble(url)
+    if (trouble !== undefined) throw refused(trouble)
+    return { url, address: address.startsWith('ssh:') ? url.href : address, ref: name }
+  }
+  if (url.username !== '' || url.password !== '') throw refused('a URL must not hold a user or a password')
+  switch (url.protocol) {
     case 'https:':
       break
     case 'http:':
-      if (!/^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(parsed.hostname)) {
+      if (!/^(?:localhost|127(?:\.\d+){3}|\[::1\])$/.test(url.hostname)) {
         throw refused('plain http is for loopback only; use https')
       }
       break
     case 'file:':
-      if (parsed.hostname !== '') throw refused('a file URL names no host')
+      if (url.hostname !== '') throw refused('a file URL names no host')
       break
-    case 'ssh:':
-      throw new SourceError('Invalid', 'PH9001', 'git over ssh is not built yet; use https')
     default:
-      throw refused(`the protocol ${excerpt(parsed.protocol, 20)} is not one of https, http to loopback, file`)
+      throw refused(`the protocol ${excerpt(url.protocol, 20)} is not one of https, ssh, http to loopback, file`)
   }
-  return { url: parsed, branch }
+  return { url, address: url.href, ref: name }
+}
+
+/** Undefined: it is no name of a ref. */
+function fullRef(ref: SourceRef): string | undefined {
+  switch (ref.type) {
+    case 'branch':
+      return isBranchName(ref.name) ? `refs/heads/${ref.name}` : undefined
+    case 'tag':
+      return isBranchName(ref.name) ? `${TAGS}${ref.name}` : undefined
+    case 'semver':
+      return `${TAGS}*`
+    case 'commit':
+      return OBJECT_ID.test(ref.id) ? ref.id : undefined
+    default:
+      return ref satisfies never
+  }
+}
+
+/** As people call it. */
+function shortName({ ref }: RemoteRef): string {
+  return OBJECT_ID.test(ref) ? ref.slice(0, 12) : ref.replace(/^refs\/(?:heads|tags)\//, '')
 }
 
 /** `git check-ref-format --branch`, without its expansions. */
@@ -101,27 +138,42 @@ function isBranchName(name: string): boolean {
   )
 }
 
-/** What the branch points at; undefined when there is no such branch. One git process. */
+/** The commit that a branch or a tag points at; undefined when there is none of that name. One git process. */
 export async function lsRemote(remote: Remote, signal: AbortSignal): Promise<string | undefined> {
-  const ref = `refs/heads/${remote.branch}`
+  // A tag may be an object of its own; what it points at is listed beside it.
+  const isTag = remote.ref.startsWith(TAGS)
+  const lines = await listRefs(remote, isTag ? [] : ['--refs'], isTag ? [`${remote.ref}^{}`] : [], signal)
+  // The pattern also matches `refs/heads/x/refs/heads/main`.
+  return lines.get(`${remote.ref}^{}`) ?? lines.get(remote.ref)
+}
+
+/** The commits that all tags point at, by the names of these. One git process. @throws {SourceError} `TooLarge` */
+export async function lsTags(remote: Remote, signal: AbortSignal): Promise<ReadonlyMap<string, string>> {
+  const lines = await listRefs(remote, ['--tags'], [], signal)
+  const names = [...lines.keys()].filter((ref) => ref.startsWith(TAGS) && !ref.endsWith('^{}'))
+  return new Map(names.map((ref) => [ref.slice(TAGS.length), lines.get(`${ref}^{}`) ?? lines.get(ref)!]))
+}
+
+async function listRefs(
+  remote: Remote,
+  options: readonly string[],
+  patterns: readonly string[],
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
   const stdout = await succeed(
     {
       purpose: 'fetch',
-      what: `git ls-remote of ${remote.branch}`,
-      args: ['ls-remote', '--quiet', '--refs', '--end-of-options', remote.url.href, ref],
+      what: `git ls-remote of ${shortName(remote)}`,
+      args: ['ls-remote', '--quiet', ...options, '--end-of-options', remote.address, remote.ref, ...patterns],
       gitDir: devNull,
       remote,
       deadlineMs: remote.deadlines.askMs,
-      maxBytes: MAX_TALK_BYTES,
+      maxBytes: MAX_LISTING_BYTES,
     },
     signal,
   )
-  // The pattern also matches `refs/heads/x/refs/heads/main`.
-  const line = stdout
-    .toString('utf8')
-    .split('\n')
-    .find((one) => one.endsWith(`\t${ref}`))
-  return line === undefined ? undefined : objectId(line.slice(0, line.indexOf('\t')))
+  const lines = stdout.toString('utf8').split('\n').filter(Boolean)
+  return new Map(lines.map((line) => [line.slice(line.indexOf('\t') + 1), objectId(line.slice(0, line.indexOf('\t')))]))
 }
 
 /** Makes `gitDir` an empty bare repository, or completes one. */
@@ -130,10 +182,10 @@ export async function initMirror(gitDir: string, signal: AbortSignal): Promise<v
 }
 
 /**
- * Brings the tip of the branch to the ref `into`, and nothing older. A rewritten branch is followed.
+ * Brings a branch's tip, a tag or a commit to the ref `into`, and nothing older. A rewritten branch is followed.
  * @param filter `blob:none` leaves the files on the remote until {@link readObjects} asks for them
  */
-export async function fetchBranch(
+export async function fetchRef(
   gitDir: string,
   remote: Remote,
   into: string,
@@ -144,7 +196,7 @@ export async function fetchBranch(
   await succeed(
     {
       purpose: 'fetch',
-      what: `git fetch of ${remote.branch}`,
+      what: `git fetch of ${shortName(remote)}`,
       args: [
         'fetch',
         '--quiet',
@@ -156,8 +208,8 @@ export async function fetchBranch(
         '--no-recurse-submodules',
         ...filters,
         '--end-of-options',
-        remote.url.href,
-        `+refs/heads/${remote.branch}:${into}`,
+        remote.address,
+        `+${remote.ref}:${into}`,
       ],
       gitDir,
       remote,
@@ -182,7 +234,7 @@ export async function fetchHistory(
   await succeed(
     {
       purpose: 'fetch',
-      what: `git fetch of the history of ${remote.branch}`,
+      what: `git fetch of the history of ${shortName(remote)}`,
       args: [
         'fetch',
         '--quiet',
@@ -193,8 +245,8 @@ export async function fetchHistory(
         '--no-auto-maintenance',
         '--no-recurse-submodules',
         '--end-of-options',
-        remote.url.href,
-        `+refs/heads/${remote.branch}:${ref}`,
+        remote.address,
+        `+${remote.ref}:${ref}`,
       ],
       gitDir,
       remote,
@@ -364,14 +416,14 @@ export async function push(
   const ending = await run(
     {
       purpose: 'push',
-      what: `git push to ${remote.branch}`,
+      what: `git push to ${shortName(remote)}`,
       args: [
         'push',
         '--porcelain',
         '--no-recurse-submodules',
         '--end-of-options',
-        remote.url.href,
-        `${objectId(revision)}:refs/heads/${remote.branch}`,
+        remote.address,
+        `${objectId(revision)}:${remote.ref}`,
       ],
       gitDir,
       remote,
@@ -394,15 +446,15 @@ export async function tryPush(gitDir: string, remote: Remote, revision: string, 
   const ending = await run(
     {
       purpose: 'push',
-      what: `git push --dry-run to ${remote.branch}`,
+      what: `git push --dry-run to ${shortName(remote)}`,
       args: [
         'push',
         '--dry-run',
         '--porcelain',
         '--no-recurse-submodules',
         '--end-of-options',
-        remote.url.href,
-        `${objectId(revision)}:refs/heads/${remote.branch}`,
+        remote.address,
+        `${objectId(revision)}:${remote.ref}`,
       ],
       gitDir,
       remote,
@@ -466,8 +518,11 @@ export async function resolveRevision(dir: string, rev: string, signal: AbortSig
   return { gitDir, commit: objectId(found.stdout.trim()), prefix }
 }
 
+const TAGS = 'refs/tags/'
+const OBJECT_ID = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/
+
 function objectId(text: string): string {
-  if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text)) throw new TypeError(`not an object id: ${excerpt(text, 64)}`)
+  if (!OBJECT_ID.test(text)) throw new TypeError(`not an object id: ${excerpt(text, 64)}`)
   return text
 }
 
@@ -613,6 +668,7 @@ const permitted = {
   allowUnsafeConfigPaths: true,
   allowUnsafeAlias: true,
   allowUnsafePager: true,
+  allowUnsafeSshCommand: true,
 }
 
 /** What an operator sets around the daemon: where git is, the way out of the network, whom to trust. */

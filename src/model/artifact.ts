@@ -11,29 +11,28 @@ export function parseDigest(text: string): Digest {
   return text as Digest
 }
 
+/**
+ * Where a whole file is downloaded from: http or https, without user info and fragment, spelled as URL parsers spell it,
+ * because Dragonfly's two halves make one id of it only then. Only {@link parseFileUrl} makes one.
+ */
+export type FileUrl = string & { readonly [brand]: 'FileUrl' }
+
+/** @throws {TypeError} for anything else; the message does not repeat it, as it may hold a password. */
+export function parseFileUrl(text: string): FileUrl {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const isPlain = url?.username === '' && url.password === '' && url.hash === ''
+  if (url === undefined || !isPlain || !/^https?:$/.test(url.protocol)) throw new TypeError('not the URL of a file')
+  return url.href as FileUrl
+}
+
+/** What an engine's evidence is about: a blob by its digest, or a file by its URL. */
+export type BlobName = Digest | FileUrl
+
 /** `linux/amd64` or `linux/arm/v7`. */
 export type Platform = string
 
 /** What an artifact is, by Harbor's resolution (contracts/harbor.md §2.1). */
-export type ArtifactType = 'image' | 'cnai' | 'other'
-
-/**
- * What a registry lists: one artifact with the tags that point at it. An `oci` registry lists one a tag, and resolves
- * the digest only where the name filters want the tag, because a HEAD for every tag of a registry is what exhausts
- * rate limits.
- */
-export interface Candidate {
-  /** With the project: `library/nginx`. Never with a leading slash. */
-  readonly repository: string
-  /** What filters see: the repository without the project prefix. */
-  readonly name: string
-  readonly digest: Digest | undefined
-  readonly tags: readonly string[]
-  /** Names; undefined where the registry has no labels. */
-  readonly labels: readonly string[] | undefined
-  /** Undefined until the manifest is read (`oci`). */
-  readonly type: ArtifactType | undefined
-}
+export type ArtifactType = 'image' | 'cnai' | 'chart' | 'wasm' | 'cnab' | 'other'
 
 /** One image in one registry, pinned to content. */
 export interface Artifact {
@@ -41,6 +40,19 @@ export interface Artifact {
   readonly digest: Digest
   /** Those that selected it, sorted. */
   readonly tags: readonly string[]
+}
+
+/** A file by its URL, which an engine downloads. Until then it has no digest and no size. */
+interface WholeFile {
+  readonly file: FileUrl
+}
+
+/** What is preheated. */
+export type Subject = Artifact | WholeFile
+
+/** What tells a subject from others in a registry, for sorting and for fingerprints: `library/app@sha256:…`, or a URL. */
+export function subjectKey(subject: Subject): string {
+  return 'file' in subject ? subject.file : `${subject.repository}@${subject.digest}`
 }
 
 export interface Blob {
@@ -67,6 +79,18 @@ export interface Content {
   readonly isIndex: boolean
   /** Attestation manifests left out; in the index's order. */
   readonly manifests: readonly PlatformManifest[]
+  /**
+   * What the index lists and the registry does not hold: somebody deleted it, or a proxy cache has not fetched it or
+   * trims its indexes.
+   */
+  readonly absent: readonly AbsentManifest[]
+}
+
+/** A child of an index that the registry answers with 404. */
+export interface AbsentManifest {
+  readonly digest: Digest
+  /** As the index says; undefined where it does not. */
+  readonly platform: Platform | undefined
 }
 
 /** Config and layers of several manifests, each digest once. */

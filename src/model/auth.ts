@@ -7,6 +7,9 @@ export type Auth =
   | { readonly type: 'bearer'; readonly secret: string }
   | { readonly type: 'custom'; readonly secret: string; readonly header: string }
 
+/** How git says who asks. */
+export type GitAuth = Exclude<Auth, { readonly type: 'custom' }> | { readonly type: 'ssh'; readonly secret: string }
+
 /** File names below the daemon's `secrets.dir`. */
 export interface Tls {
   readonly caFile?: string

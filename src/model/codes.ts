@@ -61,6 +61,14 @@ export const codes = {
   PH3016: { title: 'run without expiresAt', remedy: 'Set expiresAt, so that a fresh daemon never runs it again.' },
   PH3017: { title: 'ambiguous', remedy: 'Write it in full.' },
   PH3018: { title: 'project missing', remedy: 'A policy of a harbor registry needs spec.project.' },
+  PH3019: {
+    title: 'named file missing',
+    remedy: 'Commit the file below source.path, or correct the path: it begins at source.path, not at the policy.',
+  },
+  PH3020: {
+    title: 'key or trusted root unusable',
+    remedy: 'Commit a public key in PEM of at most 16 KiB, or a Sigstore trusted_root.json of at most 1 MiB.',
+  },
 
   PH4001: { title: 'git credential refused', remedy: 'Check the secret that source.auth or reports.auth names.' },
   PH4002: {
@@ -72,6 +80,15 @@ export const codes = {
   PH4005: { title: 'push refused', remedy: 'Allow the reports credential to push to reports.branch.' },
   PH4006: { title: 'git failed', remedy: 'Read the message; it is git’s own.' },
   PH4007: { title: 'source folder unreadable', remedy: 'Check that the folder is there and readable.' },
+  PH4008: {
+    title: 'host key not trusted',
+    remedy:
+      'Compare the fingerprint with the one that the host’s operator publishes, then put its line into known_hosts.',
+  },
+  PH4009: {
+    title: 'most of it would be deleted',
+    remedy: 'If it is meant, put [preheatd: delete] into the subject of a commit; else look what emptied source.path.',
+  },
 
   PH5001: { title: 'engine unreachable', remedy: 'Check the Provider’s endpoint; preheatd goes on trying.' },
   PH5002: { title: 'engine refused the request', remedy: 'Read the message; the same request would be refused again.' },
@@ -114,6 +131,10 @@ export const codes = {
     title: 'content does not match its digest',
     remedy: 'The registry or something before it serves altered content.',
   },
+  PH6009: {
+    title: 'not pulled through yet',
+    remedy: 'Look at Harbor’s log and at the quota of the proxy-cache project; the next run looks again.',
+  },
 
   PH7001: {
     title: 'secret not found',
@@ -132,9 +153,8 @@ export const codes = {
   PH8003: { title: 'state folder unusable', remedy: 'Check that it is writable and has space.' },
   PH8004: { title: 'over a limit', remedy: 'Narrow the filters, or raise spec.limits.' },
   PH8005: {
-    title: 'project rule not supported yet',
-    remedy:
-      'The Harbor project demands signatures or vulnerability checks, which preheatd cannot check yet; nothing is sent.',
+    title: 'project rule not supported',
+    remedy: 'Not reported any more: preheatd checks signatures and vulnerabilities itself.',
   },
   PH8006: { title: 'policy disabled', remedy: 'Set enabled: true.' },
   PH8007: {
@@ -143,6 +163,53 @@ export const codes = {
   },
 
   PH8009: { title: 'run waits', remedy: 'It begins once its policy is there, valid and enabled, or expires.' },
+
+  PH8010: {
+    title: 'named artifact not found',
+    remedy: 'Correct spec.artifacts, or push the artifact; the others were preheated.',
+  },
+
+  PH8101: { title: 'cannot begin', remedy: 'Read the message, mend what it names, and ask again.' },
+  PH8102: { title: 'request refused', remedy: 'Ask as /api/v1/openapi.json describes.' },
+  PH8103: {
+    title: 'token refused',
+    remedy: 'Send Authorization: Bearer with the token that http.tokenSecretRef names.',
+  },
+  PH8104: {
+    title: 'no such execution',
+    remedy: 'Take an id that `preheatd executions` lists; old ones are in git only.',
+  },
+  PH8105: { title: 'ended already', remedy: 'There is nothing left to stop; its report is in git.' },
+  PH8106: { title: 'too many watch', remedy: 'End a stream of events, or ask for the execution instead.' },
+  PH8107: { title: 'no daemon runs', remedy: 'Start `preheatd run` with this configuration, or ask where it runs.' },
+  PH8108: { title: 'cannot listen', remedy: 'Choose another address or a shorter path, or stop who holds it.' },
+  PH8109: { title: 'internal failure', remedy: 'The daemon’s log has the reason; ask again.' },
+  PH8110: { title: 'daemon not understood', remedy: 'Use the same version of preheatd as the daemon’s.' },
+  PH8111: { title: 'folder not empty', remedy: 'Name a folder that is empty or is not there yet.' },
+
+  PH8031: {
+    title: 'notification not delivered',
+    remedy: 'The receiver or the forge did not answer, or asked for a pause; it was tried four times.',
+  },
+  PH8032: {
+    title: 'notification refused',
+    remedy: 'Check the address, the token of its secret and what that may do, and that the commit is there.',
+  },
+
+  PH8012: {
+    title: 'stopped',
+    remedy: 'A person, or concurrency: replace, ended it early; what engines were given goes on there.',
+  },
+  PH8013: {
+    title: 'deadline passed',
+    remedy: 'Raise spec.deadline, narrow the filters, or look why the engine is slow.',
+  },
+
+  PH8011: {
+    title: 'state was corrupt',
+    remedy:
+      'It lies aside to be looked at; PreheatRuns that were used up are read from the reports, schedules count from now. Look at the disk.',
+  },
 
   PH9001: {
     title: 'not built yet',

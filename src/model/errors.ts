@@ -51,3 +51,12 @@ export function excerpt(text: string, limit = 200): string {
   const clean = text.replaceAll(/[\p{Cc}\p{Cf}\u2028\u2029]+/gu, ' ').trim()
   return clean.length <= limit ? clean : `${clean.slice(0, limit - 1)}…`
 }
+
+/** Somebody else has the task: this worker was taken for dead, and what it found out is not its to write. */
+export class LeaseLost extends Error {
+  override readonly name = 'LeaseLost'
+
+  constructor(taskId: string) {
+    super(`task ${taskId} was taken over`)
+  }
+}

@@ -11,6 +11,8 @@ export type Event =
   | { readonly name: 'source.failed'; readonly state: SourceState; readonly code: Code; readonly message: string }
   /** The branch moved to a commit that does not descend from the last one. */
   | { readonly name: 'source.rewritten'; readonly from: string; readonly to: string }
+  /** The state could not be read any more; it lies aside under this name, and a new one was begun. */
+  | { readonly name: 'state.moved-aside'; readonly code: Code; readonly file: string; readonly message: string }
   /** A plan was applied. */
   | {
       readonly name: 'plan.applied'
@@ -28,6 +30,8 @@ export type Event =
       readonly execution: Execution
       readonly tasks: number
       readonly sizeBytes: number
+      /** Tasks to preheat what nobody knows the size of: files; not in `sizeBytes`. */
+      readonly unsized: number
     }
   | { readonly name: 'execution.ended'; readonly execution: EndedExecution }
   | { readonly name: 'slot.missed'; readonly policyKey: string; readonly slot: number; readonly reason: string }
@@ -37,6 +41,14 @@ export type Event =
   | { readonly name: 'reports.failed'; readonly code: Code; readonly message: string; readonly waiting: number }
   /** A provider stopped answering, and its tasks wait until then; undefined: it answers again. */
   | { readonly name: 'provider.circuit'; readonly provider: string; readonly openUntil: number | undefined }
+  /** A registry could not be looked at for events; webhooks are heard all the same. */
+  | {
+      readonly name: 'poll.failed'
+      readonly registry: string
+      readonly project: string | undefined
+      readonly code: Code
+      readonly message: string
+    }
   | { readonly name: 'loop.failed'; readonly loop: string; readonly error: unknown }
 
 /** What is the matter with the source of the configuration. */

@@ -1,4 +1,4 @@
-import type { Digest } from './artifact.ts'
+import type { BlobName } from './artifact.ts'
 import type { Instant } from './duration.ts'
 
 /**
@@ -20,10 +20,10 @@ export interface Evidence {
   readonly peers: number
 }
 
-/** What an engine showed about one job's blobs. */
+/** What an engine showed about one job's blobs; a file is one. */
 export interface Claims {
   readonly kind: Evidence['kind']
   readonly source: Evidence['source']
-  readonly cached: readonly Digest[]
+  readonly cached: readonly BlobName[]
   readonly peers: number
 }

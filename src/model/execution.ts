@@ -1,5 +1,5 @@
 import type { Instant } from './duration.ts'
-import type { PreheatPolicy, Refresh } from './policy.ts'
+import type { EventKind, PreheatPolicy, Refresh } from './policy.ts'
 import type { Provider } from './provider.ts'
 import type { Registry } from './registry.ts'
 import type { Code } from './codes.ts'
@@ -16,7 +16,22 @@ export type Cause =
       readonly type: 'manual'
       readonly run: { readonly name: string; readonly digest: string; readonly reason: string }
     }
-  | { readonly type: 'manual'; readonly acceptedAt: Instant; readonly by: string }
+  | { readonly type: 'manual'; readonly acceptedAt: Instant; readonly by: string; readonly reason?: string }
+  | {
+      readonly type: 'event_based'
+      /** When the first of them came. */
+      readonly since: Instant
+      readonly events: readonly EventKind[]
+      readonly subjects: readonly EventSubject[]
+    }
+
+/** What an event was about. */
+export interface EventSubject {
+  /** With the project. */
+  readonly repository: string
+  /** A tag, or a digest; perhaps that of a child of an index. */
+  readonly reference: string
+}
 
 /** A provider as one policy uses it. */
 export interface Target {
@@ -42,6 +57,8 @@ export interface Snapshot {
   readonly targets: readonly Target[]
   readonly refresh: Refresh
   readonly config: ConfigCommit
+  /** Only what these events were about, of what the policy covers; undefined: all of it. */
+  readonly subjects?: readonly EventSubject[]
 }
 
 export type Result =
@@ -49,14 +66,24 @@ export type Result =
 
 /** What selection came to. */
 export interface Selection {
-  /** `sha256:` of the sorted `repository@digest#tags` lines: equal selections have equal digests. */
+  /** `sha256:` of the sorted `repository@digest#tags` and `file URL` lines: equal selections have equal digests. */
   readonly digest: string
-  /** Artifacts that the registry listed. */
+  /** Artifacts that the registry listed, and files that the policy names. */
   readonly considered: number
-  /** Artifacts that the policy covers. */
+  /** Artifacts that the policy covers, and files. */
   readonly selected: number
-  /** Tasks not begun because the artifact is known warm or the provider is disabled. */
+  /** Tasks not begun because the artifact or file is known warm or the provider is disabled. */
   readonly skipped: number
+  /** Artifacts that the policy names and the registry does not have; absent for none. */
+  readonly unresolved?: readonly Unresolved[]
+}
+
+/** An artifact that a policy names and the registry does not have, or does not show. */
+export interface Unresolved {
+  /** As the policy writes it: `nginx:1.27`. */
+  readonly artifact: string
+  readonly code: Code
+  readonly message: string
 }
 
 interface ExecutionIdentity {

@@ -28,4 +28,6 @@ export interface Registry {
   /** Type `oci` without a usable catalog: the repositories to look at. Empty: ask the catalog. */
   readonly repositories: readonly string[]
   readonly allowPlainHttp: boolean
+  /** What it proves itself with when it tells what happened in it; undefined: it is not listened to. */
+  readonly webhook: { readonly secret: string } | undefined
 }

@@ -38,4 +38,4 @@ export interface SecretHeader {
  */
 export type ReadSecret = (secret: string, key: SecretKey, destination: URL) => Promise<Secret>
 
-export type SecretKey = 'username' | 'password' | 'token' | 'value'
+export type SecretKey = 'username' | 'password' | 'token' | 'value' | 'identity' | 'known_hosts'

@@ -1,29 +1,45 @@
-import type { Artifact, Digest, Platform, PlatformManifest } from './artifact.ts'
+import type { BlobName, Digest, FileUrl, Platform, PlatformManifest, Subject } from './artifact.ts'
 import type { Fault } from './errors.ts'
 import type { Instant } from './duration.ts'
 import type { Claims, Evidence } from './evidence.ts'
 import type { Code } from './codes.ts'
 import type { Scope } from './provider.ts'
 
-/** All that an engine needs to know of one task; it outlives the policy that caused it. */
-export interface Order {
+interface OrderTerms {
   readonly taskId: string
-  /** Scheme and host that nodes pull through, no trailing slash. */
-  readonly engineEndpoint: string
-  readonly repository: string
-  readonly digest: Digest
-  readonly manifests: readonly PlatformManifest[]
   readonly scope: Scope
   /** The policy's own choice of clusters by name; undefined: the provider's. */
   readonly clusters: readonly string[] | undefined
   readonly timeoutMs: number
 }
 
+/** An artifact, as nodes pull it. */
+export interface ArtifactOrder extends OrderTerms {
+  /** Scheme and host that nodes pull through, no trailing slash. */
+  readonly engineEndpoint: string
+  readonly repository: string
+  readonly digest: Digest
+  readonly manifests: readonly PlatformManifest[]
+}
+
+/** A file of a host that is none of ours, so that no credential goes with it. */
+export interface FileOrder extends OrderTerms {
+  readonly file: FileUrl
+}
+
+/** All that an engine needs to know of one task; it outlives the policy that caused it. */
+export type Order = ArtifactOrder | FileOrder
+
+/** The manifests of an order; a file has none. */
+export function manifestsOf(order: Order): readonly PlatformManifest[] {
+  return 'file' in order ? [] : order.manifests
+}
+
 interface JobIdentity {
-  /** Unique within the task and the same for every attempt: manifest digest and cluster. */
+  /** Unique within the task and the same for every attempt: manifest digest, or `file`, and cluster. */
   readonly key: string
-  /** The manifest that it preheats. */
-  readonly manifest: Digest
+  /** The manifest that it preheats; undefined: the file. */
+  readonly manifest: Digest | undefined
   readonly cluster: { readonly id: string; readonly name: string } | undefined
   /** Ids of every job the engine ever acknowledged for this key, oldest first. */
   readonly ids: readonly string[]
@@ -36,8 +52,15 @@ interface JobIdentity {
 export interface Verdict {
   readonly said: 'success' | 'failure' | 'gone' | 'overdue' | 'refused'
   readonly claims: Claims | undefined
-  /** The engine's words, cut and escaped by its driver. */
+  /** The engine's words, and those of a look at its caches; cut and escaped by its driver. */
   readonly message: string | undefined
+}
+
+/** How far an engine says that it has come with a job. */
+export interface JobProgress {
+  /** Of what the job fetches, what is there as a whole. */
+  readonly doneBytes: number
+  readonly totalBytes: number
 }
 
 /**
@@ -53,7 +76,14 @@ export type Job = JobIdentity &
   (
     | { readonly state: 'wanted' }
     | { readonly state: 'intended' }
-    | { readonly state: 'open'; readonly id: string; readonly submittedAt: Instant; readonly lookAt: Instant }
+    | {
+        readonly state: 'open'
+        readonly id: string
+        readonly submittedAt: Instant
+        readonly lookAt: Instant
+        /** As the last look told it that told any; many engines do not tell. */
+        readonly progress?: JobProgress
+      }
     | {
         readonly state: 'probing'
         /** What the engine said of the job; without claims, or nobody would probe. */
@@ -70,10 +100,11 @@ interface TaskIdentity {
   readonly executionId: string
   readonly provider: string
   readonly registry: string
-  readonly artifact: Artifact
-  /** Wanted ones; empty: all of the index. */
+  readonly subject: Subject
+  /** Wanted ones; empty: all of the index, or a file. */
   readonly platforms: readonly Platform[]
-  readonly sizeBytes: number
+  /** Undefined where nobody knows: of a file before it was downloaded, and of content that could not be read. */
+  readonly sizeBytes: number | undefined
   readonly order: Order
   /** Under which warmth is remembered. */
   readonly ledgerKey: string
@@ -94,6 +125,11 @@ interface Progress {
   /** Empty until the engine was asked which jobs the order needs. */
   readonly jobs: readonly Job[]
   readonly startedAt: Instant | undefined
+  /**
+   * Of the tags that selected it those that pointed elsewhere, or nowhere, when it was first submitted; absent: none did,
+   * or nobody could tell.
+   */
+  readonly movedTags?: readonly string[]
   /** The last thing that went wrong on the way, kept for the report. */
   readonly error: TaskError | undefined
   /** Faults in a row on the current step; resets when the engine answers. */
@@ -101,7 +137,7 @@ interface Progress {
 }
 
 /**
- * One artifact going to one provider.
+ * One artifact or file going to one provider.
  *
  *     Pending ──▶ Submitting ──▶ Running ──▶ Succeeded | Partial | Unverified | Failed | Lost
  *        ▲                          │
@@ -115,7 +151,7 @@ export type Task = TaskIdentity &
         readonly state: SettledState
         readonly endedAt: Instant
         readonly evidence: Evidence | undefined
-        readonly missing: readonly Digest[]
+        readonly missing: readonly BlobName[]
       }
   )
 

@@ -67,11 +67,13 @@ export function logTo(log: Log): Emit {
 function levelOf(event: Event): string {
   switch (event.name) {
     case 'loop.failed':
+    case 'state.moved-aside':
       return 'error'
     case 'source.failed':
     case 'source.rewritten':
     case 'reports.failed':
     case 'slot.missed':
+    case 'poll.failed':
       return 'warn'
     case 'provider.circuit':
       return event.openUntil === undefined ? 'info' : 'warn'
@@ -99,21 +101,20 @@ function fieldsOf(event: Event): object {
     case 'execution.started':
       return { execution: event.execution.id, policy: event.execution.policyKey, cause: event.execution.cause }
     case 'execution.selected': {
-      const { execution, tasks, sizeBytes } = event
-      return { execution: execution.id, policy: execution.policyKey, tasks, sizeBytes }
+      const { execution, tasks, sizeBytes, unsized } = event
+      return { execution: execution.id, policy: execution.policyKey, tasks, sizeBytes, unsized }
     }
     case 'execution.ended': {
       const { id, policyKey, result, reason, selection, startedAt, endedAt } = event.execution
       return { execution: id, policy: policyKey, result, reason, selection, durationMs: endedAt - startedAt }
     }
     case 'task.changed': {
-      const { id, provider, artifact, state, attempts, error } = event.task
+      const { id, provider, subject, state, attempts, error } = event.task
       const jobs = event.task.jobs.flatMap((job) => job.ids.slice(-1))
       return {
         task: id,
         provider,
-        repository: artifact.repository,
-        digest: artifact.digest,
+        ...('file' in subject ? { file: subject.file } : { repository: subject.repository, digest: subject.digest }),
         state,
         attempts,
         jobs,
@@ -127,6 +128,7 @@ function fieldsOf(event: Event): object {
       }
     case 'config.problem':
     case 'plan.applied':
+    case 'poll.failed':
     case 'provider.circuit':
     case 'reports.failed':
     case 'reports.pushed':
@@ -134,7 +136,8 @@ function fieldsOf(event: Event): object {
     case 'slot.missed':
     case 'source.failed':
     case 'source.rewritten':
-    case 'source.unchanged': {
+    case 'source.unchanged':
+    case 'state.moved-aside': {
       // winston would append a field called `message` to the message, by which logs are grouped.
       return Object.fromEntries(
         Object.entries(event).flatMap(([key, value]) =>

@@ -1,10 +1,12 @@
+import { createHash } from 'node:crypto'
 import type { Auth } from '../model/auth.ts'
 import { formatDuration, formatInstant } from '../model/duration.ts'
-import type { PreheatPolicy, Trigger } from '../model/policy.ts'
+import type { Criteria, NamedArtifact, PreheatPolicy, Suspension, Trigger } from '../model/policy.ts'
 import type { DragonflyOptions, DragonflySettings, Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import type { Resource } from '../model/resource.ts'
 import type { PreheatRun } from '../model/run.ts'
+import type { Trust } from '../model/signature.ts'
 import { parseSize } from '../model/size.ts'
 
 /** A value as it stands in a document. */
@@ -112,13 +114,18 @@ function policySpec(one: PreheatPolicy): Fields {
       ...(clusters !== undefined && { clusters }),
     })),
     providerSelector: one.providerSelector && { matchLabels: one.providerSelector },
+    suspend: one.suspend && suspensionOf(one.suspend),
     filters: {
       repositories: one.filters.repositories,
       tags: one.filters.tags,
       labels: one.filters.labels,
       exclude: one.filters.exclude,
       types: one.filters.types,
+      newest: one.filters.newest && { ...one.filters.newest },
     },
+    artifacts: one.artifacts.map(artifactText),
+    files: one.files,
+    criteria: criteriaOf(one.criteria),
     trigger: triggerOf(one.trigger),
     platforms: one.platforms,
     refresh: { mode: one.refresh, keepWarm: one.keepWarmMs === undefined ? undefined : formatDuration(one.keepWarmMs) },
@@ -127,6 +134,7 @@ function policySpec(one: PreheatPolicy): Fields {
     limits: { ...one.limits, maxBytes: one.limits.maxBytes && sizeText(one.limits.maxBytes) },
     retry: { attempts: one.retry.attempts, backoff: formatDuration(one.retry.backoffMs) },
     timeout: one.timeoutMs === undefined ? undefined : formatDuration(one.timeoutMs),
+    deadline: one.deadlineMs === undefined ? undefined : formatDuration(one.deadlineMs),
   }
 }
 
@@ -161,8 +169,49 @@ function clustersOf(clusters: DragonflySettings['clusters']): Fields {
   return 'names' in clusters ? { clusters: clusters.names } : { clusterIds: clusters.ids }
 }
 
+/** Of no end is said that it has none: `until` is the one field that a suspension is never without. */
+function suspensionOf({ until, reason }: Suspension): Fields {
+  return { until: until === undefined ? null : formatInstant(until), reason }
+}
+
+function artifactText({ name, reference }: NamedArtifact): string {
+  return 'tag' in reference ? `${name}:${reference.tag}` : `${name}@${reference.digest}`
+}
+
+function criteriaOf({ signature, vulnerability }: Criteria): Fields {
+  return {
+    signature: { mode: signature.mode, ...(signature.mode === 'verified' && trustOf(signature.trust)) },
+    vulnerability: { ...vulnerability },
+  }
+}
+
+/** A key a field, so that a change of one is seen as that; its content as what `sha256sum` says of the file. */
+function trustOf({ keys, identities, trustedRoot }: Trust): Fields {
+  return {
+    ...Object.fromEntries(keys.map(({ name, pem }, index) => [`keys[${index}]`, fileText(name, pem)])),
+    identities: identities.map(({ issuer, subject }) => ({ issuer, subject })),
+    trustedRoot: trustedRoot && fileText(trustedRoot.name, trustedRoot.json),
+  }
+}
+
+function fileText(name: string, content: string): string {
+  return `${name} (sha256:${createHash('sha256').update(content).digest('hex')})`
+}
+
 function triggerOf(trigger: Trigger): Fields {
-  if (trigger.type === 'manual') return { type: trigger.type }
-  const { cron, timeZone, startingDeadlineMs } = trigger.schedule
-  return { type: trigger.type, schedule: { cron, timeZone, startingDeadline: formatDuration(startingDeadlineMs) } }
+  switch (trigger.type) {
+    case 'manual':
+      return { type: trigger.type }
+    case 'scheduled': {
+      const { startingDeadlineMs, spreadMs, ...schedule } = trigger.schedule
+      const durations = { startingDeadline: formatDuration(startingDeadlineMs), spread: formatDuration(spreadMs) }
+      return { type: trigger.type, schedule: { ...schedule, ...durations } }
+    }
+    case 'event_based': {
+      const { events, pollMs, debounceMs } = trigger
+      return { type: trigger.type, events, poll: formatDuration(pollMs), debounce: formatDuration(debounceMs) }
+    }
+    default:
+      return trigger satisfies never
+  }
 }

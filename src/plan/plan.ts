@@ -1,7 +1,7 @@
 import type { Config, Stalled } from '../config/load.ts'
 import type { Instant } from '../model/duration.ts'
 import type { ConfigCommit } from '../model/execution.ts'
-import type { PreheatPolicy, Schedule } from '../model/policy.ts'
+import { endOfSuspension, type PreheatPolicy, type Schedule, type Suspension } from '../model/policy.ts'
 import type { Problem } from '../model/problem.ts'
 import type { Provider } from '../model/provider.ts'
 import { ofKind, type Located } from '../model/resource.ts'
@@ -160,20 +160,30 @@ function nextOf(changes: readonly Change[], objects: readonly Located[], now: In
   const calculator = new SlotCalculator()
   return ofKind(objects, 'PreheatPolicy').flatMap(({ key, resource }) => {
     const schedule = changed.has(key) ? armedSchedule(resource) : undefined
-    return schedule === undefined
+    const at = schedule === undefined ? [] : nextRuns(calculator, schedule, resource.suspend, now)
+    return schedule === undefined || at.length === 0
       ? []
       : {
           key,
           policy: nameOf(resource),
-          at: nextRuns(calculator, schedule, now),
+          at,
           timeZone: /^(?:CRON_)?TZ=(\S+) /.exec(schedule.cron)?.[1] ?? schedule.timeZone,
         }
   })
 }
 
-function nextRuns(calculator: SlotCalculator, schedule: Schedule, now: Instant): Instant[] {
+/** None of a schedule that is suspended without an end. */
+function nextRuns(
+  calculator: SlotCalculator,
+  schedule: Schedule,
+  suspend: Suspension | undefined,
+  now: Instant,
+): Instant[] {
   const runs: Instant[] = []
-  for (let after: Instant | undefined = now; runs.length < RUNS_SHOWN;) {
+  // A slot at the very end of a suspension runs.
+  const rest = suspend === undefined ? now : endOfSuspension(suspend) - 1
+  if (rest === Infinity) return runs
+  for (let after: Instant | undefined = Math.max(now, rest); runs.length < RUNS_SHOWN;) {
     after = calculator.next(schedule, after)
     if (after === undefined) break
     runs.push(after)

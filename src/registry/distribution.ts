@@ -6,16 +6,24 @@ import type { Secret, ReadSecret, SecretHeader } from '../model/secret.ts'
 import { digestOf, parseManifest, type ImageIndex, type ImageManifest } from './manifest.ts'
 import { inParallel, type RegistryHttp, type RegistryRequest } from './http.ts'
 import { Tokens } from './token.ts'
-import { parseDigest, type Content, type Digest, type PlatformManifest } from '../model/artifact.ts'
+import {
+  parseDigest,
+  type AbsentManifest,
+  type Content,
+  type Digest,
+  type PlatformManifest,
+} from '../model/artifact.ts'
+import { signatureKindsOf, signaturesOf, type RepositoryReader } from './referrers.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import type { HttpAnswer } from '../http.ts'
+import type { SignatureKind, SignatureMaterial } from '../model/signature.ts'
 import type { Registry } from '../model/registry.ts'
 
 /** An index, and an index in it. */
 const MAX_DEPTH = 2
-/** Some 30 MB. */
-const MAX_KEPT_BLOBS = 200_000
+/** Blobs and children; some 30 MB. */
+const MAX_KEPT_ENTRIES = 200_000
 const REMEMBER_SCHEME_MS = 300_000
 
 // The distribution spec's grammar; what does not match it must not become part of a URL.
@@ -34,7 +42,9 @@ export class Distribution {
   readonly #read: ReadSecret
   readonly #clock: Clock
   readonly #tokens: Tokens
-  readonly #contents = new Contents()
+  /** Under way, by digest. */
+  readonly #reading = new Map<Digest, Promise<ReadManifest>>()
+  readonly #manifests = new ReadManifests()
   /** From the last 401, or the last look at `/v2/`. */
   #learnt: Scheme | undefined
   #probed: { readonly scheme: Scheme; readonly until: Instant } | undefined
@@ -79,11 +89,9 @@ export class Distribution {
 
   /** What a tag points at now; undefined when there is no such tag. @throws {EdgeError} */
   async resolve(repository: string, tag: string, signal: AbortSignal): Promise<Digest | undefined> {
-    const { who } = this.#http
-    const url = `/v2/${checkedRepository(repository, who)}/manifests/${checkedTag(tag, who)}`
+    const checked = checkedTag(tag, this.#http.who)
     const what = `look at ${repository}:${tag}`
-    const ask = (method: 'GET' | 'HEAD') =>
-      this.send({ method, url, kind: 'manifest', headers: { accept: MANIFEST_TYPES } }, pullScope(repository), signal)
+    const ask = (method: 'GET' | 'HEAD') => this.#askManifest(method, repository, checked, signal)
     // HEAD first: it does not count as a pull where pulls are counted (contracts/kraken-and-registries.md §5.4).
     const head = await ask('HEAD')
     if (head.status === 404) return undefined
@@ -96,23 +104,52 @@ export class Distribution {
     return digestOf(whole.bytes)
   }
 
-  /** What stands behind a digest, verified. @throws {EdgeError} */
+  /**
+   * What stands behind a digest, verified; manifests of an index that the registry does not hold are `absent`.
+   * @throws {EdgeError}
+   */
   async content(repository: string, digest: Digest, signal: AbortSignal): Promise<Content> {
-    const kept = this.#contents.get(digest)
-    if (kept !== undefined) return kept
     const { document, sizeBytes } = await this.#manifest(repository, digest, signal)
     const { mediaType, type } = document
-    const content: Content =
-      document.kind === 'index'
-        ? { digest, type, isIndex: true, manifests: await this.#platforms(repository, document, 1, signal) }
-        : {
-            digest,
-            type,
-            isIndex: false,
-            manifests: [{ digest, mediaType, platform: undefined, sizeBytes, blobs: document.blobs }],
-          }
-    this.#contents.add(content)
-    return content
+    if (document.kind === 'index') {
+      const children = await this.#platforms(repository, document, 1, signal)
+      const [manifests, absent] = [children.filter(isThere), children.filter((child) => !isThere(child))]
+      return { digest, type, isIndex: true, manifests, absent }
+    }
+    const manifests = [{ digest, mediaType, platform: undefined, sizeBytes, blobs: document.blobs }]
+    return { digest, type, isIndex: false, manifests, absent: [] }
+  }
+
+  /** The kinds of signature that stand beside a digest. @throws {EdgeError} */
+  async signatureKinds(repository: string, digest: Digest, signal: AbortSignal): Promise<readonly SignatureKind[]> {
+    return signatureKindsOf(this.#reader(repository, signal), digest)
+  }
+
+  /** All that may be a signature of a digest, at most 100. @throws {EdgeError} */
+  async signatures(repository: string, digest: Digest, signal: AbortSignal): Promise<readonly SignatureMaterial[]> {
+    return signaturesOf(this.#reader(repository, signal), digest)
+  }
+
+  /**
+   * Has a registry that is itself a cache fetch a manifest. HEAD first: it costs no pull when there is none.
+   * @param reference a tag or a digest
+   * @returns the digest of what it serves
+   * @throws {EdgeError} PH6003 when neither it nor what is behind it has one
+   */
+  async pullThrough(repository: string, reference: string, signal: AbortSignal): Promise<Digest> {
+    const { who } = this.#http
+    const name = `${checkedRepository(repository, who)}:${reference}`
+    const isDigest = reference.includes(':')
+    const checked = isDigest ? this.#parseDigest(reference, `read ${name}`) : checkedTag(reference, who)
+    const what = `have ${name} fetched`
+    const ask = (method: 'GET' | 'HEAD') => this.#askManifest(method, repository, checked, signal)
+    const head = await ask('HEAD')
+    if (head.status !== 200 && head.status !== 405) throw this.#http.refusal(head, what, PULL)
+    const whole = await ask('GET')
+    if (whole.status !== 200) throw this.#http.refusal(whole, what, PULL)
+    const served = digestOf(whole.bytes)
+    if (isDigest && served !== checked) throw this.#forged(name)
+    return served
   }
 
   /** What an engine pulls a repository with. @throws {EdgeError} */
@@ -151,36 +188,84 @@ export class Distribution {
     index: ImageIndex,
     depth: number,
     signal: AbortSignal,
-  ): Promise<PlatformManifest[]> {
+  ): Promise<(PlatformManifest | AbsentManifest)[]> {
     if (depth > MAX_DEPTH) {
       const why = `${this.#http.who}: an index of ${repository} is nested more than ${MAX_DEPTH} deep`
       throw new EdgeError('unintelligible', 'PH6005', why)
     }
     const width = this.#registry.limits.listConcurrency
-    const found = await inParallel(index.children, width, async ({ digest, platform }) => {
-      const { document, sizeBytes } = await this.#manifest(repository, digest, signal)
+    const found = await inParallel(index.children, width, async (child) => {
+      const read = await this.#manifest(repository, child.digest, signal).catch(unlessGone)
+      if (read === undefined) return [child]
+      const { document, sizeBytes } = read
       if (document.kind === 'index') return this.#platforms(repository, document, depth + 1, signal)
-      return [{ digest, mediaType: document.mediaType, platform, sizeBytes, blobs: document.blobs }]
+      return [{ ...child, mediaType: document.mediaType, sizeBytes, blobs: document.blobs }]
     })
     return found.flat()
   }
 
-  async #manifest(
-    repository: string,
-    digest: Digest,
-    signal: AbortSignal,
-  ): Promise<{ readonly document: ImageManifest | ImageIndex; readonly sizeBytes: number }> {
-    const name = `${checkedRepository(repository, this.#http.who)}@${digest}`
-    const url = `/v2/${repository}/manifests/${digest}`
-    const request = { method: 'GET', url, kind: 'manifest', headers: { accept: MANIFEST_TYPES } } as const
-    const answer = await this.send(request, pullScope(repository), signal)
-    if (answer.status !== 200) throw this.#http.refusal(answer, `read ${name}`, PULL)
-    if (digestOf(answer.bytes) !== digest) {
-      const why = `${this.#http.who} serves other bytes as ${name}`
-      throw new EdgeError('unintelligible', 'PH6008', why)
+  async #manifest(repository: string, digest: Digest, signal: AbortSignal): Promise<ReadManifest> {
+    const kept = this.#manifests.get(digest)
+    if (kept !== undefined) return kept
+    // Two hundred repositories that hold the same image ask for it at once; where one may not read it, another may.
+    const asked = this.#reading.get(digest)
+    const told = asked && (await asked.catch(() => undefined))
+    if (told !== undefined) return told
+    const reading = this.#readManifest(repository, digest, signal)
+    this.#reading.set(digest, reading)
+    try {
+      return await reading
+    } finally {
+      if (this.#reading.get(digest) === reading) this.#reading.delete(digest)
     }
-    const document = parseManifest(answer.bytes, answer.headers['content-type'], `${this.#http.who}: ${name}`)
-    return { document, sizeBytes: answer.bytes.length }
+  }
+
+  async #readManifest(repository: string, digest: Digest, signal: AbortSignal): Promise<ReadManifest> {
+    const name = `${checkedRepository(repository, this.#http.who)}@${digest}`
+    const answer = await this.#askManifest('GET', repository, digest, signal)
+    const bytes = this.#verified(answer, digest, name)
+    const document = parseManifest(bytes, answer.headers['content-type'], `${this.#http.who}: ${name}`)
+    const read = { document, sizeBytes: bytes.length }
+    this.#manifests.add(digest, read)
+    return read
+  }
+
+  #reader(repository: string, signal: AbortSignal): RepositoryReader {
+    const below = `/v2/${checkedRepository(repository, this.#http.who)}`
+    const ask: RepositoryReader['ask'] = (url, kind, accept) =>
+      this.send({ method: 'GET', url, kind, headers: { accept } }, pullScope(repository), signal)
+    return {
+      http: this.#http,
+      repository,
+      ask,
+      resolve: (tag) => this.resolve(repository, tag, signal),
+      read: async (kind, digest) => {
+        const answer = await ask(`${below}/${kind}s/${digest}`, kind, kind === 'manifest' ? MANIFEST_TYPES : '*/*')
+        return answer.status === 404 ? undefined : this.#verified(answer, digest, `${repository}@${digest}`)
+      },
+    }
+  }
+
+  #askManifest(
+    method: 'GET' | 'HEAD',
+    repository: string,
+    reference: string,
+    signal: AbortSignal,
+  ): Promise<HttpAnswer> {
+    const url = `/v2/${checkedRepository(repository, this.#http.who)}/manifests/${reference}`
+    const request = { method, url, kind: 'manifest', headers: { accept: MANIFEST_TYPES } } as const
+    return this.send(request, pullScope(repository), signal)
+  }
+
+  /** @throws {EdgeError} PH6008 for other bytes than the digest's, and what a refusal means */
+  #verified(answer: HttpAnswer, digest: Digest, name: string): Buffer {
+    if (answer.status !== 200) throw this.#http.refusal(answer, `read ${name}`, PULL)
+    if (digestOf(answer.bytes) !== digest) throw this.#forged(name)
+    return answer.bytes
+  }
+
+  #forged(name: string): EdgeError {
+    return new EdgeError('unintelligible', 'PH6008', `${this.#http.who} serves other bytes as ${name}`)
   }
 
   #sendAs(
@@ -252,31 +337,44 @@ export function checkedTag(tag: unknown, who: string): string {
   throw new EdgeError('unintelligible', 'PH6005', `${who}: not a tag: ${excerpt(String(tag), 100)}`)
 }
 
-/** What was read, by digest: it never changes. The least recently used goes first. */
-class Contents {
-  readonly #kept = new Map<Digest, Content>()
-  #blobs = 0
+function isThere(child: PlatformManifest | AbsentManifest): child is PlatformManifest {
+  return 'blobs' in child
+}
 
-  get(digest: Digest): Content | undefined {
-    const content = this.#kept.get(digest)
-    if (content === undefined) return undefined
+function unlessGone(error: unknown): undefined {
+  if (!(error instanceof EdgeError) || error.code !== 'PH6003') throw error
+}
+
+interface ReadManifest {
+  readonly document: ImageManifest | ImageIndex
+  readonly sizeBytes: number
+}
+
+/** What was read, by digest: it never changes. The least recently used goes first. */
+class ReadManifests {
+  readonly #kept = new Map<Digest, ReadManifest>()
+  #entries = 0
+
+  get(digest: Digest): ReadManifest | undefined {
+    const read = this.#kept.get(digest)
+    if (read === undefined) return undefined
     this.#kept.delete(digest)
-    this.#kept.set(digest, content)
-    return content
+    this.#kept.set(digest, read)
+    return read
   }
 
-  add(content: Content): void {
-    if (this.#kept.has(content.digest)) return
-    this.#kept.set(content.digest, content)
-    this.#blobs += weightOf(content)
-    for (const [digest, oldest] of this.#kept) {
-      if (this.#blobs <= MAX_KEPT_BLOBS) return
-      this.#kept.delete(digest)
-      this.#blobs -= weightOf(oldest)
+  add(digest: Digest, read: ReadManifest): void {
+    if (this.#kept.has(digest)) return
+    this.#kept.set(digest, read)
+    this.#entries += weightOf(read)
+    for (const [other, oldest] of this.#kept) {
+      if (this.#entries <= MAX_KEPT_ENTRIES) return
+      this.#kept.delete(other)
+      this.#entries -= weightOf(oldest)
     }
   }
 }
 
-function weightOf({ manifests }: Content): number {
-  return manifests.reduce((sum, { blobs }) => sum + blobs.length, 1)
+function weightOf({ document }: ReadManifest): number {
+  return 1 + (document.kind === 'index' ? document.children : document.blobs).length
 }

@@ -2,6 +2,7 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { HttpOrigin, isRedirect, redirectTarget, retryAfterMs, type HttpAnswer, type TlsMaterial } from '../http.ts'
 import { RateLimit } from '../rate-limit.ts'
 import { EdgeError, excerpt } from '../model/errors.ts'
+import { Quota } from './quota.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Registry } from '../model/registry.ts'
@@ -13,11 +14,14 @@ const MIB = 1024 * 1024
 const bounds = {
   page: { timeoutMs: 60_000, maxBytes: 32 * MIB },
   manifest: { timeoutMs: 30_000, maxBytes: 4 * MIB },
+  /** A small one: a signature, not a layer. */
+  blob: { timeoutMs: 30_000, maxBytes: MIB },
   detail: { timeoutMs: 30_000, maxBytes: MIB },
   /** Does not queue behind listings: a task that is due waits for it. */
   token: { timeoutMs: 30_000, maxBytes: MIB },
 }
 
+const FOLLOWS: ReadonlySet<RegistryRequest['kind']> = new Set(['manifest', 'blob'])
 const MAX_REDIRECTS = 5
 const RETRIES = 3
 /** Waits of one request for 429 in all. */
@@ -33,7 +37,7 @@ export interface RegistryRequest {
   readonly method: 'GET' | 'HEAD'
   /** Path and query below the endpoint, or a whole URL that the caller vouches for. */
   readonly url: string
-  /** Only a `manifest` follows redirects. */
+  /** Only a `manifest` and a `blob` follow redirects. */
   readonly kind: keyof typeof bounds
   readonly headers?: Readonly<Record<string, string>>
   /** Asked anew before each attempt, so that a rotated secret is used at the next one. */
@@ -53,6 +57,7 @@ export class RegistryHttp implements AsyncDisposable {
   readonly #origin: HttpOrigin
   readonly #pace: RateLimit
   readonly #lane: LimitFunction
+  readonly #quota: Quota
 
   constructor(registry: Registry, clock: Clock, tls: TlsMaterial | undefined) {
     this.who = `registry ${registry.name}`
@@ -63,21 +68,25 @@ export class RegistryHttp implements AsyncDisposable {
     this.#origin = new HttpOrigin(registry.endpoint, this.who, codes, tls)
     this.#pace = new RateLimit(clock, registry.limits.requestsPerSecond)
     this.#lane = pLimit(registry.limits.listConcurrency)
+    this.#quota = new Quota(this.who, clock)
   }
 
   /**
-   * The answer, whatever its status: silence and 5xx are tried again three times, 429 for five minutes.
+   * The answer, whatever its status: silence and 5xx are tried again three times, 429 for five minutes, during which
+   * nobody else asks either. A pull where pulls are counted waits for one to be granted.
    * @throws {EdgeError} for silence that lasts, an answer too large, a redirect that is not followed
    * @throws {OperatorError} as `credential` does
    */
   async send(request: RegistryRequest, signal: AbortSignal): Promise<HttpAnswer> {
     let waitedMs = 0
     for (let tries = 1; ; tries++) {
+      if (isPull(request)) await this.#quota.take(signal)
       const outcome = await this.#attempt(request, signal)
       const now = this.#clock.now()
       const waitMs = retryWaitMs(outcome, tries, waitedMs, now, Math.random())
       if (waitMs !== undefined) {
         waitedMs += waitMs
+        if (!(outcome instanceof EdgeError) && outcome.status === 429) this.#pace.pause(now + waitMs)
         await this.#clock.sleepUntil(now + waitMs, signal)
       } else if (outcome instanceof EdgeError) throw outcome
       else return outcome
@@ -95,6 +104,8 @@ export class RegistryHttp implements AsyncDisposable {
     const tail = `(${status}${said === '' ? '' : `: ${said}`})`
     const rejected = (code: 'PH6002' | 'PH6003' | 'PH6005' | 'PH6006', message: string) =>
       new EdgeError('rejected', code, `${this.who} ${message}`)
+    if ((status === 401 || status === 403) && /\bexpired\b/i.test(said))
+      return rejected('PH6002', `takes the credential for expired ${tail}: ${this.#renew()}`)
     if (status === 401) return rejected('PH6002', `${this.#unauthorized()} to ${what} ${tail}`)
     if (status === 403) return rejected('PH6002', `does not let the account ${what} ${tail}: it needs ${needs}`)
     if (status === 404 || status === 405) return rejected('PH6003', `has nothing there: cannot ${what} ${tail}`)
@@ -135,6 +146,13 @@ export class RegistryHttp implements AsyncDisposable {
       : `refuses the credential (check the secret ${auth.secret}: wrong, expired or disabled?)`
   }
 
+  /** A person finds `AWS` and a token in the documentation and not how long it lasts (contracts/kraken-and-registries.md §5.8). */
+  #renew(): string {
+    const { auth } = this.#registry
+    const secret = auth.type === 'none' ? 'set auth on the Registry' : `renew the secret ${auth.secret}`
+    return `${secret}; a password from Amazon ECR lasts 12 hours, so something has to renew it more often`
+  }
+
   async #attempt(request: RegistryRequest, signal: AbortSignal): Promise<HttpAnswer | EdgeError> {
     try {
       return request.kind === 'token'
@@ -166,8 +184,9 @@ export class RegistryHttp implements AsyncDisposable {
         },
         signal,
       )
+      if (home) this.#quota.learn(answer.headers)
       const location = answer.headers['location']
-      if (request.kind !== 'manifest' || !isRedirect(answer.status) || location === undefined)
+      if (!FOLLOWS.has(request.kind) || !isRedirect(answer.status) || location === undefined)
         return withoutEcho(answer, secretHeader)
       if (hops === MAX_REDIRECTS) throw this.#lost('redirects more than five times')
       const next = redirectTarget(url, location)
@@ -180,6 +199,11 @@ export class RegistryHttp implements AsyncDisposable {
   #lost(how: string): EdgeError {
     return new EdgeError('rejected', 'PH6005', `${this.who} ${how}`)
   }
+}
+
+/** HEADs do not count where pulls are counted (contracts/kraken-and-registries.md §5.4). */
+function isPull({ method, kind }: RegistryRequest): boolean {
+  return method === 'GET' && kind === 'manifest'
 }
 
 /**

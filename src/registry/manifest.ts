@@ -4,10 +4,22 @@ import { parseDigest, type ArtifactType, type Blob, type Digest, type Platform }
 import { DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST } from '../model/media-types.ts'
 import { field, parseJson } from './http.ts'
 
-const IMAGE_CONFIGS = new Set([
-  'application/vnd.oci.image.config.v1+json',
-  'application/vnd.docker.container.image.v1+json',
-])
+const OMLMD_MODEL = 'application/x-mlmodel'
+
+/** By `artifactType` or the config's media type. Models that Kubeflow's modelcars carry are images like any other. */
+const TYPES: readonly (readonly [RegExp, ArtifactType])[] = [
+  [/^application\/vnd\.(oci\.image\.config\.v1|docker\.container\.image\.v1)\+json$/, 'image'],
+  // ModelPack, by its name at the CNCF and the one before.
+  [/^application\/vnd\.(cncf|cnai)\.model\./, 'cnai'],
+  // Models in the formats of KitOps, Docker, ORMB and omlmd.
+  [/^application\/(vnd\.(kitops\.modelkit|docker\.ai\.model|caicloud\.model)\.|x-mlmodel$)/, 'cnai'],
+  [/^application\/vnd\.cncf\.helm\.config\./, 'chart'],
+  [/^application\/vnd\.wasm\.config\./, 'wasm'],
+  [/^application\/vnd\.cnab\./, 'cnab'],
+]
+
+/** Of the release candidates of OCI 1.1, taken out before it was final. */
+const OCI_ARTIFACT = 'application/vnd.oci.artifact.manifest.v1+json'
 
 const MAX_CHILDREN = 100
 const MAX_LAYERS = 1000
@@ -55,6 +67,10 @@ export function parseManifest(
   const refuse = (why: string) => new EdgeError('unintelligible', 'PH6005', `${name} ${why}`)
   if (field(document, 'schemaVersion') === 1)
     throw refuse('is a schema 1 manifest, which engines cannot preheat: push the image again with a current tool')
+  if (field(document, 'mediaType') === OCI_ARTIFACT)
+    throw refuse(
+      'is an artifact manifest of an OCI 1.1 candidate, which engines cannot preheat: push it again as an image manifest',
+    )
   const children = field(document, 'manifests')
   const layers = field(document, 'layers')
   // A document that is both is read as one thing here and as the other by an engine (CVE-2021-41190).
@@ -70,11 +86,12 @@ export function parseManifest(
   }
   const list = layers as unknown[]
   if (list.length > MAX_LAYERS) throw refuse(`has more than ${MAX_LAYERS} layers`)
+  // An empty config is one of them: Dragonfly's manager preheats all that a manifest names (contracts/dragonfly.md §1.4).
   const blobs = [field(document, 'config'), ...list.filter((layer) => !isForeign(layer))]
   return {
     kind: 'manifest',
     mediaType: mediaTypeOf(document, contentType, [OCI_MANIFEST, DOCKER_MANIFEST]),
-    type: manifestType(document),
+    type: manifestType(document, list),
     blobs: [...new Map(blobs.map((one) => blobOf(one, refuse)).map((blob) => [blob.digest, blob])).values()],
   }
 }
@@ -87,24 +104,30 @@ function mediaTypeOf(document: unknown, contentType: string | undefined, known: 
 }
 
 /** Harbor's resolution: `artifactType` before the config's media type (contracts/harbor.md §2.1). */
-function manifestType(document: unknown): ArtifactType {
+function manifestType(document: unknown, layers: readonly unknown[]): ArtifactType {
+  if (isWasmByAnnotation(field(document, 'annotations'))) return 'wasm'
   const own = textOf(field(document, 'artifactType'))
-  const type = own ?? textOf(field(field(document, 'config'), 'mediaType')) ?? ''
-  if (isModel(type)) return 'cnai'
-  return IMAGE_CONFIGS.has(type) ? 'image' : 'other'
+  const type = typeOf(own ?? textOf(field(field(document, 'config'), 'mediaType')) ?? '')
+  // omlmd, of Kubeflow's model registry, marks only the layers.
+  return type === 'other' && layers.some((layer) => field(layer, 'mediaType') === OMLMD_MODEL) ? 'cnai' : type
 }
 
 /** An index is an image unless it says otherwise. */
 function indexType(document: unknown): ArtifactType {
   const annotated = field(field(document, 'annotations'), 'org.opencontainers.artifactType')
   const type = textOf(field(document, 'artifactType')) ?? textOf(annotated)
-  if (type === undefined) return 'image'
-  return isModel(type) ? 'cnai' : 'other'
+  return type === undefined ? 'image' : typeOf(type)
 }
 
-/** ModelPack, by its name at the CNCF and the one before. */
-function isModel(type: string): boolean {
-  return /^application\/vnd\.(cncf|cnai)\.model\./.test(type)
+function typeOf(mediaType: string): ArtifactType {
+  return TYPES.find(([pattern]) => pattern.test(mediaType))?.[1] ?? 'other'
+}
+
+/** An image with a module in it, as Harbor tells it from one without (src/controller/artifact/processor/wasm). */
+function isWasmByAnnotation(annotations: unknown): boolean {
+  return (
+    field(annotations, 'module.wasm.image/variant') === 'compat' || field(annotations, 'run.oci.handler') === 'wasm'
+  )
 }
 
 /** What buildkit puts beside the platforms: provenance and SBOMs, which no node pulls. */

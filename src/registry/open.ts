@@ -1,4 +1,4 @@
-import { HarborSource } from './harbor.ts'
+import { HarborSource } from './harbor/harbor.ts'
 import { OciSource } from './oci.ts'
 import type { ArtifactSource } from './registry.ts'
 import type { Clock } from '../model/clock.ts'

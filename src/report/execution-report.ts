@@ -1,10 +1,14 @@
+import type { Subject } from '../model/artifact.ts'
 import { formatInstant, type Instant } from '../model/duration.ts'
 import { excerpt } from '../model/errors.ts'
 import type { Cause, EndedExecution } from '../model/execution.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
-import { isSettled, type SettledTask, type Task } from '../model/task.ts'
+import { isSettled, manifestsOf, type Job, type SettledTask, type Task } from '../model/task.ts'
 import { byText } from '../plan/order.ts'
 import { toYaml } from './yaml-text.ts'
+
+/** What a driver says of task ids is longer than most. */
+const MAX_SAID = 400
 
 /** A file of the reports branch. */
 export interface ReportFile {
@@ -16,6 +20,8 @@ export interface ReportFile {
 const SLUG = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/
 /** One component of an OCI repository name (distribution-spec 1.1, "Pulling manifests"). */
 const COMPONENT = /^[A-Za-z0-9]+(?:(?:\.|_|__|-+)[A-Za-z0-9]+)*$/
+/** Of an event's subjects that a report names. */
+const NAMED_SUBJECTS = 100
 const EXECUTION_ID = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
 
 /**
@@ -48,6 +54,11 @@ export function renderExecutionReport(execution: EndedExecution, tasks: readonly
           considered: selection.considered,
           selected: selection.selected,
           skipped: selection.skipped,
+          unresolved: selection.unresolved?.map(({ artifact, code, message }) => ({
+            artifact: excerpt(artifact, 300),
+            code,
+            message: excerpt(message),
+          })),
         },
         tasks: settledTasks(tasks).map(renderTask),
       },
@@ -73,11 +84,11 @@ export function slug(text: string): string {
   return text
 }
 
-/** The tasks in the order of reports: by repository, digest and provider, which name a task. */
+/** The tasks in the order of reports: by repository and digest or by URL, then by provider, which name a task. */
 export function settledTasks(tasks: readonly Task[]): SettledTask[] {
   const settled = tasks.filter(isSettled)
   if (settled.length !== tasks.length) throw new TypeError('an ended execution has tasks that have not settled')
-  return settled.sort(byText((task) => `${task.artifact.repository}\n${task.artifact.digest}\n${task.provider}`))
+  return settled.sort(byText(({ subject, provider }) => `${orderOf(subject)}\n${provider}`))
 }
 
 /** `__` for a slash cannot make two reports one file: the id holds a hash of the policy. */
@@ -93,27 +104,39 @@ function projectFolder({ project }: PreheatPolicy): string {
 function causeOf(cause: Cause): unknown {
   if ('slot' in cause) return { slot: formatInstant(cause.slot) }
   if ('upkeep' in cause) return { [cause.upkeep === 'drift' ? 'drift' : 'keepWarm']: formatInstant(cause.at) }
-  if ('acceptedAt' in cause) return { acceptedAt: formatInstant(cause.acceptedAt), by: excerpt(cause.by) }
+  if ('acceptedAt' in cause)
+    return {
+      acceptedAt: formatInstant(cause.acceptedAt),
+      by: excerpt(cause.by),
+      reason: cause.reason && excerpt(cause.reason),
+    }
+  if ('subjects' in cause)
+    return {
+      since: formatInstant(cause.since),
+      events: cause.events,
+      subjects: cause.subjects
+        .slice(0, NAMED_SUBJECTS)
+        .map(
+          ({ repository, reference }) =>
+            `${excerpt(repository, 300)}${reference.includes(':') ? '@' : ':'}${excerpt(reference)}`,
+        ),
+    }
   return { run: { name: cause.run.name, digest: cause.run.digest, reason: excerpt(cause.run.reason) } }
 }
 
+function orderOf(subject: Subject): string {
+  return 'file' in subject ? subject.file : `${subject.repository}\n${subject.digest}`
+}
+
 function renderTask(task: SettledTask): unknown {
-  const { artifact, evidence, error } = task
+  const { evidence, error } = task
   return {
-    artifact: {
-      repository: excerpt(artifact.repository, 300),
-      tags: artifact.tags.map((tag) => excerpt(tag)),
-      digest: artifact.digest,
-      platforms: task.order.manifests.flatMap(({ platform }) => (platform === undefined ? [] : excerpt(platform))),
-      sizeBytes: task.sizeBytes,
-    },
+    ...subjectOf(task),
     provider: task.provider,
     state: task.state,
     error: error && { code: error.code, message: excerpt(error.message) },
     missing: task.missing.length > 0 ? [...task.missing].sort() : undefined,
-    jobs: task.jobs.flatMap((job) =>
-      job.ids.map((id) => ({ id: excerpt(id), cluster: job.cluster && excerpt(job.cluster.name) })),
-    ),
+    jobs: task.jobs.flatMap(renderJob),
     evidence: evidence && {
       kind: evidence.kind,
       source: evidence.source,
@@ -126,4 +149,30 @@ function renderTask(task: SettledTask): unknown {
     startedAt: task.startedAt === undefined ? undefined : formatInstant(task.startedAt),
     endedAt: formatInstant(task.endedAt),
   }
+}
+
+/** `artifact`, or `file`, which has no size that anybody could know. */
+function subjectOf({ subject, order, sizeBytes, movedTags }: SettledTask): object {
+  if ('file' in subject) return { file: subject.file }
+  return {
+    artifact: {
+      repository: excerpt(subject.repository, 300),
+      tags: subject.tags.map((tag) => excerpt(tag)),
+      movedTags: movedTags?.map((tag) => excerpt(tag)),
+      digest: subject.digest,
+      platforms: manifestsOf(order).flatMap(({ platform }) => (platform === undefined ? [] : excerpt(platform))),
+      sizeBytes,
+    },
+  }
+}
+
+/** Once an id. What was said of a job is said of the last submission of it, the others were given up. */
+function renderJob(job: Job): unknown[] {
+  const message =
+    job.state === 'ended' && job.verdict.message !== undefined ? excerpt(job.verdict.message, MAX_SAID) : undefined
+  return job.ids.map((id, index) => ({
+    id: excerpt(id),
+    cluster: job.cluster && excerpt(job.cluster.name),
+    message: index === job.ids.length - 1 ? message : undefined,
+  }))
 }

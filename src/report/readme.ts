@@ -47,9 +47,9 @@ function table(statuses: readonly Status[]): string[] {
   ]
 }
 
-function stateOf({ state, problem, outcome }: Status): string {
+function stateOf({ state, suspended, problem, outcome }: Status): string {
   const condition =
-    state === 'Ready'
+    state !== 'Stalled'
       ? []
       : problem === undefined
         ? ['**Stalled**']
@@ -60,7 +60,13 @@ function stateOf({ state, problem, outcome }: Status): string {
       : outcome.error === undefined
         ? [outcome.result]
         : [`${outcome.result} ${markdownText(`${outcome.error.code}: ${outcome.error.message}`, 300)}`]
-  return [...condition, ...result].join(', ') || '–'
+  return [...condition, ...suspensionOf(suspended), ...result].join(', ') || '–'
+}
+
+function suspensionOf(suspended: Status['suspended']): string[] {
+  if (suspended === undefined) return []
+  const until = suspended.until === undefined ? '' : ` until ${markdownText(suspended.until)}`
+  return [`**Suspended**${until}${suspended.reason === '' ? '' : ` (${markdownText(suspended.reason, 300)})`}`]
 }
 
 function linkOf({ execution, report }: Outcome): string {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { EndedExecution, Result } from '../model/execution.ts'
+import { subjectKey } from '../model/artifact.ts'
+import type { EndedExecution, Result, Selection } from '../model/execution.ts'
 import type { SettledState, SettledTask, TaskError } from '../model/task.ts'
 
 const FAILED: readonly SettledState[] = ['Partial', 'Failed', 'Lost']
@@ -22,17 +23,29 @@ export function resultOf(tasks: readonly SettledTask[]): Result {
   return tasks.some(isFailure) ? 'Failed' : 'Unverified'
 }
 
+/** What the tasks came to is never the whole where an artifact that the policy names could not be found. */
+export function withUnresolved(result: Result, selection: Selection): Result {
+  if ((selection.unresolved ?? []).length === 0) return result
+  if (result === 'Success') return 'PartialSuccess'
+  return result === 'Skipped' ? 'Failed' : result
+}
+
+/** The reason of an execution that could not find what its policy names; undefined: it found all. */
+export function missingOf({ unresolved = [] }: Selection): TaskError | undefined {
+  const [first] = unresolved
+  if (first === undefined) return undefined
+  const more = unresolved.length > 1 ? `, and ${unresolved.length - 1} more` : ''
+  return { code: 'PH8010', message: `spec.artifacts: ${first.artifact}: ${first.message} (${first.code})${more}` }
+}
+
 /**
- * Equal for equal failures: which artifacts failed at which providers, how and by which code; or the reason's code
+ * Equal for equal failures: which artifacts and files failed at which providers, how and by which code; or the reason's code
  * where there were no tasks. Messages do not count, since they hold job ids and times. Undefined: nothing failed.
  */
 export function failureOf(tasks: readonly SettledTask[], reason: TaskError | undefined): string | undefined {
   const lines = tasks
     .filter(isFailure)
-    .map(
-      (task) =>
-        `${task.provider} ${task.artifact.repository}@${task.artifact.digest} ${task.state} ${task.error?.code ?? '-'}`,
-    )
+    .map((task) => `${task.provider} ${subjectKey(task.subject)} ${task.state} ${task.error?.code ?? '-'}`)
     .sort()
   if (reason !== undefined) lines.push(reason.code)
   return lines.length === 0 ? undefined : createHash('sha256').update(lines.join('\n')).digest('hex').slice(0, 16)

@@ -1,9 +1,9 @@
-import { formatInstant } from '../model/duration.ts'
+import { formatInstant, type Instant } from '../model/duration.ts'
 import { excerpt } from '../model/errors.ts'
 import type { EndedExecution, Result } from '../model/execution.ts'
-import { policyAddress } from '../model/policy.ts'
+import { endOfSuspension, policyAddress, type Suspension } from '../model/policy.ts'
 import type { Problem } from '../model/problem.ts'
-import type { Kind } from '../model/resource.ts'
+import { ofKind, type Kind } from '../model/resource.ts'
 import type { SettledTask, Task } from '../model/task.ts'
 import type { Applied } from '../store/store.ts'
 import { byText } from '../plan/order.ts'
@@ -26,8 +26,10 @@ export interface Status {
   readonly registry: string | undefined
   /** Of a policy that has been executed. */
   readonly provider: string | undefined
-  /** `Stalled`: its file is broken and its last good version in force. */
-  readonly state: 'Ready' | 'Stalled'
+  /** `Stalled`: its file is broken and its last good version in force. `Suspended`: it begins nothing by itself. */
+  readonly state: 'Ready' | 'Stalled' | 'Suspended'
+  /** A policy may be that and Stalled too. Without `until` it has no end. */
+  readonly suspended: { readonly until: string | undefined; readonly reason: string } | undefined
   readonly problem:
     { readonly code: string; readonly message: string; readonly file: string; readonly line: number } | undefined
   /** What its last execution came to at this provider; undefined before the first. */
@@ -46,11 +48,15 @@ export interface Outcome {
   readonly observedAt: string | undefined
 }
 
-/** What is not as its files say: a broken object, a run that waits, or a file that cannot be read (`File/<path>`). */
+/**
+ * What does not do what its files say: a broken object, a run that waits, a file that cannot be read (`File/<path>`), or
+ * a suspended policy.
+ */
 export interface Trouble {
   /** As {@link resourceKey} spells it. */
   readonly key: string
   readonly problems: readonly Problem[]
+  readonly suspend?: Suspension
 }
 
 /**
@@ -70,6 +76,13 @@ export function troubleIn({ objects, problems }: Pick<Applied, 'objects' | 'prob
   return [...stalled, ...[...invalid].map(([key, found]) => ({ key, problems: found }))]
 }
 
+/** Policies that are suspended now. One that is disabled rests anyway. */
+export function suspendedIn({ objects }: Pick<Applied, 'objects'>, now: Instant): Trouble[] {
+  return ofKind(objects, 'PreheatPolicy').flatMap(({ key, resource: { enabled, suspend } }) =>
+    enabled && suspend !== undefined && now < endOfSuspension(suspend) ? [{ key, problems: [], suspend }] : [],
+  )
+}
+
 /** An ended execution with its tasks. */
 export interface LastExecution {
   readonly execution: EndedExecution
@@ -86,10 +99,16 @@ export function statusOf(
   reportOf: (execution: LastExecution) => string | undefined,
 ): Status[] {
   const executed = new Set(last.map(({ execution }) => execution.policyKey))
+  const byKey = new Map<string, Trouble>()
+  for (const one of troubles) byKey.set(one.key, bothOf(byKey.get(one.key), one))
   return [
-    ...last.flatMap((one) => statusOfPolicy(one, troubles, reportOf(one))),
-    ...troubles.filter(({ key }) => !executed.has(key)).map(statusOfTrouble),
+    ...last.flatMap((one) => statusOfPolicy(one, byKey.get(one.execution.policyKey), reportOf(one))),
+    ...[...byKey.values()].filter(({ key }) => !executed.has(key)).map(statusOfTrouble),
   ].sort(byText(identity))
+}
+
+function bothOf(before: Trouble | undefined, now: Trouble): Trouble {
+  return before === undefined ? now : { ...before, ...now, problems: [...before.problems, ...now.problems] }
 }
 
 /**
@@ -111,7 +130,7 @@ export function mergeStatus(
   const kept = before
     .filter((one) => !mentioned.has(keyOf(one)) && one.outcome !== undefined)
     .filter((one) => declared === undefined || declared.includes(keyOf(one)))
-    .map((one): Status => ({ ...one, state: 'Ready', problem: undefined }))
+    .map((one): Status => ({ ...one, state: 'Ready', suspended: undefined, problem: undefined }))
   const renewed = statuses.map((one) => ({
     ...one,
     outcome: outcomeAfter(known.get(identity(one))?.outcome, one.outcome),
@@ -134,18 +153,17 @@ export function parseStatus(text: string): { readonly instance: string; readonly
   })
 }
 
-function statusOfPolicy(last: LastExecution, troubles: readonly Trouble[], report: string | undefined): Status[] {
+function statusOfPolicy(last: LastExecution, trouble: Trouble | undefined, report: string | undefined): Status[] {
   const { execution } = last
   const { policy, targets } = execution.snapshot
   const tasks = settledTasks(last.tasks)
-  const object = troubles.find(({ key }) => key === execution.policyKey)
   const providers = new Set([...targets.map(({ provider }) => provider.name), ...tasks.map(({ provider }) => provider)])
   return [...(providers.size === 0 ? [undefined] : providers)].map((provider) => ({
     kind: 'PreheatPolicy',
     name: policyAddress(policy),
     registry: policy.registry,
     provider,
-    ...conditionOf(object?.problems),
+    ...conditionOf(trouble),
     outcome: outcomeOf(
       execution,
       tasks.filter((task) => task.provider === provider),
@@ -154,18 +172,24 @@ function statusOfPolicy(last: LastExecution, troubles: readonly Trouble[], repor
   }))
 }
 
-function statusOfTrouble({ key, problems }: Trouble): Status {
-  const [first = '', ...rest] = key.split('/')
+function statusOfTrouble(trouble: Trouble): Status {
+  const [first = '', ...rest] = trouble.key.split('/')
   const kind = KINDS.find((one) => one === first) ?? 'File'
   const [registry, ...name] = kind === 'PreheatPolicy' ? rest : [undefined, ...rest]
-  return { kind, name: name.join('/'), registry, provider: undefined, ...conditionOf(problems), outcome: undefined }
+  return { kind, name: name.join('/'), registry, provider: undefined, ...conditionOf(trouble), outcome: undefined }
 }
 
-function conditionOf(problems: readonly Problem[] | undefined): Pick<Status, 'state' | 'problem'> {
-  const problem = problems?.find(({ severity }) => severity === 'error') ?? problems?.[0]
-  if (problem === undefined) return { state: problems === undefined ? 'Ready' : 'Stalled', problem: undefined }
+function conditionOf(trouble: Trouble | undefined): Pick<Status, 'state' | 'suspended' | 'problem'> {
+  if (trouble === undefined) return { state: 'Ready', suspended: undefined, problem: undefined }
+  const { problems, suspend } = trouble
+  const suspended = suspend && {
+    until: suspend.until === undefined ? undefined : formatInstant(suspend.until),
+    reason: excerpt(suspend.reason),
+  }
+  const problem = problems.find(({ severity }) => severity === 'error') ?? problems[0]
+  if (problem === undefined) return { state: suspended ? 'Suspended' : 'Stalled', suspended, problem: undefined }
   const { code, message, file, line } = problem
-  return { state: 'Stalled', problem: { code, message: excerpt(message), file: excerpt(file, 300), line } }
+  return { state: 'Stalled', suspended, problem: { code, message: excerpt(message), file: excerpt(file, 300), line } }
 }
 
 function outcomeOf(execution: EndedExecution, tasks: readonly SettledTask[], report: string | undefined): Outcome {
@@ -196,6 +220,7 @@ function renderStatus({ outcome, ...status }: Status): unknown {
     registry: status.registry,
     provider: status.provider,
     state: status.state,
+    suspended: status.suspended,
     problem: status.problem,
     result: outcome?.result,
     error: outcome?.error,
@@ -207,6 +232,7 @@ function renderStatus({ outcome, ...status }: Status): unknown {
 }
 
 const KINDS: readonly Status['kind'][] = ['Registry', 'Provider', 'PreheatPolicy', 'PreheatRun', 'File']
+const STATES: readonly Status['state'][] = ['Stalled', 'Suspended']
 const RESULTS: readonly Result[] = [
   'Success',
   'PartialSuccess',
@@ -228,11 +254,17 @@ function readStatus(value: unknown): Status[] {
       name,
       registry: textOf(field(value, 'registry')),
       provider: textOf(field(value, 'provider')),
-      state: field(value, 'state') === 'Stalled' ? 'Stalled' : 'Ready',
+      state: STATES.find((one) => one === field(value, 'state')) ?? 'Ready',
+      suspended: readSuspended(field(value, 'suspended')),
       problem: readProblem(field(value, 'problem')),
       outcome: readOutcome(value),
     },
   ]
+}
+
+function readSuspended(value: unknown): Status['suspended'] {
+  const reason = textOf(field(value, 'reason'))
+  return reason === undefined ? undefined : { until: textOf(field(value, 'until')), reason }
 }
 
 function readProblem(value: unknown): Status['problem'] {

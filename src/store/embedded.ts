@@ -1,46 +1,100 @@
 import Database from 'libsql'
 import { Kysely, SqliteAdapter, SqliteDialect, type SqliteDatabase } from 'kysely'
-import { chmod, mkdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { excerpt, OperatorError } from '../model/errors.ts'
+import { alone } from './flavour.ts'
 import { KyselyStore } from './kysely-store.ts'
 import { isReadable, migrate } from './migrations.ts'
-import { openDurable, openReadOnly, sqliteCode } from './sqlite.ts'
+import { isCorrupt, openDurable, openReadOnly, sqliteCode } from './sqlite.ts'
 import type { Store } from './store.ts'
 import type { Tables } from './tables.ts'
 
 /** What can be asked of the state while a daemon lives in it. */
-export type Ledger = Pick<Store, 'applied' | 'schedules' | 'warm'> & AsyncDisposable
+export type Ledger = Pick<
+  Store,
+  'applied' | 'schedules' | 'warm' | 'lastExecutions' | 'openExecutions' | 'unsentMissed'
+> &
+  AsyncDisposable
+
+/** A state that could not be read any more. */
+export interface MovedAside {
+  /** Where it lies now. */
+  readonly file: string
+  readonly message: string
+}
 
 /**
  * The store of one daemon, in a folder that it has to itself until the store is closed or the process dies, however it
- * dies. Creates the folder (0700) and `state.db` (0600) where there are none.
+ * dies. Creates the folder (0700) and `state.db` (0600) where there are none. A `state.db` whose content is damaged is
+ * moved aside to `state.db.corrupt-<time>`, and a new one is begun: what it is to hold is in git, or can be found out.
+ * A full disk, a failing one or a forbidden file are no reason for that.
  * @throws {OperatorError} PH8002 when another process works in the folder; PH8003 when the folder or its files cannot
  *   be used, or a newer build was here.
  */
-export async function openEmbeddedStore(dir: string): Promise<Store> {
+export async function openEmbeddedStore(
+  dir: string,
+  onMovedAside: (aside: MovedAside) => void = () => undefined,
+): Promise<Store> {
   const folder = resolve(dir)
   const file = join(folder, 'state.db')
   return usable(folder, async () => {
     await mkdir(folder, { recursive: true, mode: 0o700 })
     const unlock = await lock(folder)
-    let state: SqliteDatabase
     try {
-      await makePrivate(file)
-      state = openDurable(file, unlock)
+      const db = await openSound(file, unlock).catch(async (error: unknown) => {
+        if (!isCorrupt(error)) throw error
+        const aside = await moveAside(folder)
+        const opened = await openSound(file, unlock)
+        onMovedAside({ file: aside, message: error instanceof Error ? excerpt(error.message) : 'unknown failure' })
+        return opened
+      })
+      return new KyselyStore(db, alone)
     } catch (error) {
       unlock()
       throw error
     }
-    const db = kysely(state)
-    try {
-      await migrate(db)
-    } catch (error) {
-      await db.destroy()
-      throw error
-    }
-    return new KyselyStore(db)
   })
+}
+
+/** Opens the file, looks through all of it and brings it to this build's schema. @param closed called only when it was */
+async function openSound(file: string, closed: () => void): Promise<Kysely<Tables>> {
+  await makePrivate(file)
+  let isSound = false
+  const state = openDurable(file, () => {
+    if (isSound) closed()
+  })
+  const db = kysely(state)
+  try {
+    // Reads the whole file, once a start.
+    const [answer] = state.prepare('PRAGMA quick_check(1)').all([]) as { readonly quick_check: string }[]
+    if (answer?.quick_check !== 'ok') throw new DamagedFile(answer?.quick_check ?? 'no answer')
+    await migrate(db)
+  } catch (error) {
+    await db.destroy()
+    throw error
+  }
+  isSound = true
+  return db
+}
+
+/** What SQLite finds wrong where it has no error for it. */
+class DamagedFile extends Error {
+  readonly code = 'SQLITE_CORRUPT'
+}
+
+/** The state with its journals, under another name; what lay there before is gone. @returns the file */
+async function moveAside(folder: string): Promise<string> {
+  for (const name of await readdir(folder)) {
+    if (name.startsWith('state.db.corrupt-')) await rm(join(folder, name), { force: true })
+  }
+  const aside = join(folder, `state.db.corrupt-${new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '')}`)
+  for (const suffix of ['-wal', '-shm', '']) {
+    await rename(join(folder, `state.db${suffix}`), `${aside}${suffix}`).catch((error: unknown) => {
+      if (!isErrno(error, 'ENOENT')) throw error
+    })
+  }
+  return aside
 }
 
 /**
@@ -54,7 +108,7 @@ export async function openLedger(dir: string): Promise<Ledger | undefined> {
     if (!(await exists(file))) return undefined
     const db = kysely(openReadOnly(file))
     try {
-      if (await isReadable(db)) return new KyselyStore(db)
+      if (await isReadable(db)) return new KyselyStore(db, alone)
     } catch (error) {
       await db.destroy()
       throw error

@@ -14,7 +14,8 @@ type Outcome = { readonly result: unknown } | { readonly error: unknown }
 
 /**
  * Writes that come together are committed together, and each is answered once they are: a commit waits for the disk
- * (5 ms on a cloud volume), and a step of a task makes three. One write's failure is undone alone.
+ * (5 ms on a cloud volume), and a step of a task makes three. One write's failure is undone alone: then all of them are
+ * done again, each for itself, so `work` is called a second time and has to be nothing but its statements.
  */
 export class GroupCommit {
   readonly #db: Kysely<Tables>
@@ -47,11 +48,7 @@ export class GroupCommit {
 
   async #commit(batch: readonly Waiting[]): Promise<void> {
     try {
-      const outcomes = await this.#db.transaction().execute(async (db) => {
-        const all: Outcome[] = []
-        for (const { work } of batch) all.push(await alone(db, work))
-        return all
-      })
+      const outcomes = await this.#together(batch).catch(() => this.#apart(batch))
       for (const [i, outcome] of outcomes.entries()) {
         if ('error' in outcome) batch[i]!.reject(outcome.error)
         else batch[i]!.resolve(outcome.result)
@@ -59,6 +56,23 @@ export class GroupCommit {
     } catch (error) {
       for (const { reject } of batch) reject(error)
     }
+  }
+
+  /** The good case: nothing fails, and no savepoint is paid for. */
+  #together(batch: readonly Waiting[]): Promise<readonly Outcome[]> {
+    return this.#db.transaction().execute(async (db) => {
+      const all: Outcome[] = []
+      for (const { work } of batch) all.push({ result: await work(db) })
+      return all
+    })
+  }
+
+  #apart(batch: readonly Waiting[]): Promise<readonly Outcome[]> {
+    return this.#db.transaction().execute(async (db) => {
+      const all: Outcome[] = []
+      for (const { work } of batch) all.push(await alone(db, work))
+      return all
+    })
   }
 }
 

@@ -1,20 +1,28 @@
 import { setImmediate as turn } from 'node:timers/promises'
-import { sql, type Kysely, type Transaction } from 'kysely'
+import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from 'kysely'
 import type { Instant } from '../model/duration.ts'
+import type { Delivery } from '../model/delivery.ts'
 import type { Evidence } from '../model/evidence.ts'
 import type { EndedExecution, Execution } from '../model/execution.ts'
-import { isSettled, type OpenTask, type Task } from '../model/task.ts'
+import { LeaseLost } from '../model/errors.ts'
+import type { EventKind } from '../model/policy.ts'
+import { isSettled, type OpenTask, type SettledTask, type Task } from '../model/task.ts'
 import type {
   Applied,
   AppliedObject,
+  Caps,
+  Claimable,
   DueWork,
   LedgerEntry,
   MissedSlot,
+  OperatorSuspension,
+  PendingEvent,
   ScheduleState,
   Store,
   UnsentReport,
   UsedRun,
 } from './store.ts'
+import { STATE_OF, type Flavour } from './flavour.ts'
 import { GroupCommit } from './group-commit.ts'
 import type { ExecutionRow, Flag, Tables, TaskRow } from './tables.ts'
 
@@ -22,6 +30,8 @@ const DAY_MS = 86_400_000
 const EXECUTIONS_KEPT_MS = 30 * DAY_MS
 const WARMTH_KEPT_MS = 90 * DAY_MS
 const PUSHES_KEPT_MS = DAY_MS
+/** One that is sent again later than this is taken for a new one. */
+const DELIVERIES_KEPT_MS = 2 * DAY_MS
 
 /** Executions forgotten by one prune. */
 const PRUNED_AT_ONCE = 500
@@ -29,16 +39,7 @@ const PRUNED_AT_ONCE = 500
 /** Rows or keys in one statement: SQLite takes 32,766 parameters and PostgreSQL 65,535, a row has at most 8. */
 const CHUNK = 500
 
-type WorkKind = Parameters<Store['claim']>[0]['kind']
-
-/** In which state a task is that is due for each kind of work. */
-const STATE_OF = {
-  pending: 'Pending',
-  submitting: 'Submitting',
-  running: 'Running',
-} as const satisfies Record<WorkKind, Task['state']>
-
-const WORK_STATES = Object.entries(STATE_OF) as readonly [WorkKind, string][]
+const WORK_STATES = Object.entries(STATE_OF) as readonly [Claimable['kind'], string][]
 
 const TASK_STATES: ReadonlySet<string> = new Set<Task['state']>([
   'Pending',
@@ -60,9 +61,12 @@ export class KyselyStore implements Store {
   /** What steps of tasks write: often, and many at once. */
   readonly #steps: GroupCommit
 
-  constructor(db: Kysely<Tables>) {
+  readonly #flavour: Flavour
+
+  constructor(db: Kysely<Tables>, flavour: Flavour) {
     this.#db = db
     this.#steps = new GroupCommit(db)
+    this.#flavour = flavour
   }
 
   applied(): Promise<Applied | undefined> {
@@ -93,6 +97,7 @@ export class KyselyStore implements Store {
       await replaceObjects(db, objects)
       await db.deleteFrom('schedules').execute()
       for (const some of chunks(schedules)) await db.insertInto('schedules').values(some.map(scheduleRow)).execute()
+      await this.#flavour.wakeOthers(db)
     })
   }
 
@@ -101,10 +106,7 @@ export class KyselyStore implements Store {
     return rows.map((row) => ({ policyKey: row.policy_key, fingerprint: row.fingerprint, until: row.until_at }))
   }
 
-  begin(
-    execution: Extract<Execution, { state: 'Selecting' }>,
-    cause: { readonly schedule?: ScheduleState; readonly missed?: readonly MissedSlot[]; readonly run?: UsedRun },
-  ): Promise<boolean> {
+  begin(execution: Extract<Execution, { state: 'Selecting' }>, cause: Parameters<Store['begin']>[1]): Promise<boolean> {
     return this.#db.transaction().execute(async (db) => {
       const begun = await db
         .insertInto('executions')
@@ -133,6 +135,7 @@ export class KyselyStore implements Store {
       }
       if (cause.schedule !== undefined) await saveSchedule(db, cause.schedule)
       await saveMissed(db, cause.missed ?? [])
+      await forgetEvents(db, cause.events ?? [])
       return true
     })
   }
@@ -161,20 +164,22 @@ export class KyselyStore implements Store {
     return row === undefined ? undefined : executionOf(row)
   }
 
-  async selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<void> {
-    await this.#db.transaction().execute(async (db) => {
+  selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<boolean> {
+    return this.#db.transaction().execute(async (db) => {
       const running = await db
         .updateTable('executions')
         .set({ state: execution.state, body: JSON.stringify(execution) })
         .where('id', '=', execution.id)
         .where('state', '=', 'Selecting')
         .executeTakeFirst()
-      if (running.numUpdatedRows === 0n) throw new Error(`execution ${execution.id} is not Selecting`)
+      if (running.numUpdatedRows === 0n) return false
       for (const some of chunks(tasks)) {
         await db.insertInto('tasks').values(some.map(taskRow)).execute()
         // The embedded driver never waits: 100,000 tasks would hold up every request and timer for seconds.
         await turn()
       }
+      await this.#flavour.wakeOthers(db)
+      return true
     })
   }
 
@@ -185,6 +190,7 @@ export class KyselyStore implements Store {
       .where('id', '=', execution.id)
       .where('state', '!=', 'Ended')
       .executeTakeFirst()
+    if (ended.numUpdatedRows > 0n) await this.#flavour.wakeOthers(this.#db)
     return ended.numUpdatedRows > 0n
   }
 
@@ -241,61 +247,100 @@ export class KyselyStore implements Store {
     return Number(count)
   }
 
-  async claim(
-    which: { readonly provider: string; readonly registry: string; readonly kind: WorkKind },
-    limit: number,
-    now: Instant,
-    leaseMs: number,
-  ): Promise<OpenTask[]> {
-    const rows = await this.#steps.run((db) =>
-      db
+  async claim(which: Claimable, limit: number, caps: Caps, now: Instant, leaseMs: number): Promise<OpenTask[]> {
+    const { worker, room, unlocked } = this.#flavour
+    const rows = await this.#steps.run(async (db) => {
+      const count = await room(db, which, limit, caps, now)
+      if (count <= 0) return []
+      return db
         .updateTable('tasks')
-        .set({ lease_until: now + leaseMs })
+        .set({ lease_until: now + leaseMs, lease_owner: worker })
         .where('id', 'in', (on) =>
-          on
-            .selectFrom('tasks')
-            .select('id')
-            .where('registry', '=', which.registry)
-            .where('provider', '=', which.provider)
-            .where('state', '=', STATE_OF[which.kind])
-            .where('next_at', '<=', now)
-            .where('lease_until', '<=', now)
-            .orderBy('next_at')
-            .orderBy('id')
-            .limit(limit),
+          unlocked(
+            on
+              .selectFrom('tasks')
+              .select('id')
+              .where('registry', '=', which.registry)
+              .where('provider', '=', which.provider)
+              .where('state', '=', STATE_OF[which.kind])
+              .where('next_at', '<=', now)
+              .where('lease_until', '<=', now)
+              .$if(which.kind === 'pending', isFirstOfItsKind)
+              .orderBy('next_at')
+              .orderBy('id')
+              .limit(count),
+          ),
         )
         .returningAll()
-        .execute(),
-    )
+        .execute()
+    })
     return rows.map(openTaskOf).sort((a, b) => a.nextAt - b.nextAt || (a.id < b.id ? -1 : 1))
+  }
+
+  async renew(taskIds: readonly string[], now: Instant, leaseMs: number): Promise<void> {
+    for (const some of chunks(taskIds))
+      await this.#steps.run((db) =>
+        db
+          .updateTable('tasks')
+          .set({ lease_until: now + leaseMs })
+          .where('id', 'in', some)
+          .where('lease_owner', '=', this.#flavour.worker)
+          .where('lease_until', '>', 0)
+          .execute(),
+      )
   }
 
   async saveStep(task: OpenTask): Promise<void> {
     const saved = await this.#steps.run((db) =>
-      db
-        .updateTable('tasks')
+      this.#held(db, task.id)
         .set({ state: task.state, next_at: task.nextAt, body: JSON.stringify(task) })
-        .where('id', '=', task.id)
-        .where('next_at', 'is not', null)
         .executeTakeFirst(),
     )
-    if (saved.numUpdatedRows === 0n) throw new Error(`task ${task.id} is not open`)
+    if (saved.numUpdatedRows === 0n) throw new LeaseLost(task.id)
   }
 
-  async release(task: Task): Promise<void> {
-    await this.#steps.run(async (db) => {
+  async release(task: Task): Promise<readonly string[]> {
+    const others = await this.#steps.run(async (db) => {
       const { state, next_at, lease_until, body } = taskRow(task)
-      const saved = await db
-        .updateTable('tasks')
+      const { numUpdatedRows } = await this.#held(db, task.id)
         .set({ state, next_at, lease_until, body })
-        .where('id', '=', task.id)
-        .where('next_at', 'is not', null)
         .executeTakeFirst()
-      if (saved.numUpdatedRows > 0n && task.state === 'Succeeded' && task.evidence !== undefined)
-        await remember(db, task.ledgerKey, task.evidence)
-      else if (saved.numUpdatedRows > 0n && 'missing' in task && task.missing.length > 0)
+      if (numUpdatedRows === 0n) return undefined
+      if (isSettled(task) && task.state === 'Succeeded' && task.evidence !== undefined) {
+        await remember(db, task, task.evidence)
+        return settleAlong(db, task)
+      }
+      if ('missing' in task && task.missing.length > 0)
         await db.deleteFrom('ledger').where('key', '=', task.ledgerKey).execute()
+      return []
     })
+    if (others === undefined) throw new LeaseLost(task.id)
+    return others
+  }
+
+  async giveUp(executionId: string, settle: (task: OpenTask) => SettledTask): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      const rows = await db
+        .selectFrom('tasks')
+        .selectAll()
+        .where('execution_id', '=', executionId)
+        .where('next_at', 'is not', null)
+        .execute()
+      for (const row of rows) {
+        const { state, next_at, lease_until, body } = taskRow(settle(openTaskOf(row)))
+        await db.updateTable('tasks').set({ state, next_at, lease_until, body }).where('id', '=', row.id).execute()
+      }
+    })
+  }
+
+  /** An open task that this worker has. */
+  #held(db: Transaction<Tables>, id: string) {
+    return db
+      .updateTable('tasks')
+      .where('id', '=', id)
+      .where('next_at', 'is not', null)
+      .where('lease_until', '>', 0)
+      .where('lease_owner', '=', this.#flavour.worker)
   }
 
   async releaseLeases(): Promise<void> {
@@ -303,6 +348,7 @@ export class KyselyStore implements Store {
       .updateTable('tasks')
       .set({ lease_until: 0 })
       .where('lease_until', '>', 0)
+      .where('lease_owner', '=', this.#flavour.worker)
       .where('next_at', 'is not', null)
       .execute()
   }
@@ -448,6 +494,135 @@ export class KyselyStore implements Store {
     })
   }
 
+  async deliver(deliveries: readonly Delivery[]): Promise<number> {
+    return this.#steps.run(async (db) => {
+      let added = 0
+      for (const some of chunks(deliveries)) {
+        const { numInsertedOrUpdatedRows } = await db
+          .insertInto('inbox')
+          .values(
+            some.map((one) => ({ key: one.key, received_at: one.receivedAt, routed: 0, body: JSON.stringify(one) })),
+          )
+          .onConflict((on) => on.doNothing())
+          .executeTakeFirst()
+        added += Number(numInsertedOrUpdatedRows ?? 0)
+      }
+      if (added > 0) await this.#flavour.wakeOthers(db)
+      return added
+    })
+  }
+
+  async undelivered(limit: number): Promise<Delivery[]> {
+    const rows = await this.#db
+      .selectFrom('inbox')
+      .select('body')
+      .where('routed', '=', 0)
+      .orderBy('received_at')
+      .orderBy('key')
+      .limit(limit)
+      .execute()
+    return rows.map((row) => JSON.parse(row.body) as Delivery)
+  }
+
+  async delivered(since: Instant): Promise<Delivery[]> {
+    const rows = await this.#db.selectFrom('inbox').select('body').where('received_at', '>=', since).execute()
+    return rows.map((row) => JSON.parse(row.body) as Delivery)
+  }
+
+  async route(deliveries: readonly Delivery[], events: readonly PendingEvent[]): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      for (const some of chunks(deliveries.map(({ key }) => key)))
+        await db.updateTable('inbox').set({ routed: 1 }).where('key', 'in', some).execute()
+      await saveEvents(db, events)
+    })
+  }
+
+  async pendingEvents(): Promise<PendingEvent[]> {
+    const rows = await this.#db
+      .selectFrom('pending_events')
+      .selectAll()
+      .orderBy('policy_key')
+      .orderBy('since_at')
+      .orderBy('repository')
+      .orderBy('reference')
+      .execute()
+    return rows.map((row) => ({
+      policyKey: row.policy_key,
+      repository: row.repository,
+      reference: row.reference,
+      kinds: row.kinds.split(',') as EventKind[],
+      since: row.since_at,
+    }))
+  }
+
+  async dropEvents(events: readonly PendingEvent[]): Promise<void> {
+    await this.#db.transaction().execute((db) => forgetEvents(db, events))
+  }
+
+  async listing(registry: string, project: string): Promise<{ at: Instant; body: string } | undefined> {
+    return this.#db
+      .selectFrom('listings')
+      .select(['at', 'body'])
+      .where('registry', '=', registry)
+      .where('project', '=', project)
+      .executeTakeFirst()
+  }
+
+  async saveListing(
+    registry: string,
+    project: string,
+    { at, body }: { readonly at: Instant; readonly body: string },
+    events: readonly PendingEvent[],
+  ): Promise<void> {
+    await this.#db.transaction().execute(async (db) => {
+      await db
+        .insertInto('listings')
+        .values({ registry, project, at, body })
+        .onConflict((on) => on.columns(['registry', 'project']).doUpdateSet({ at, body }))
+        .execute()
+      await saveEvents(db, events)
+    })
+  }
+
+  async suspensions(): Promise<ReadonlyMap<string, OperatorSuspension>> {
+    const rows = await this.#db.selectFrom('suspensions').selectAll().execute()
+    return new Map(rows.map((row) => [row.policy_key, JSON.parse(row.body) as OperatorSuspension]))
+  }
+
+  async suspend(policyKey: string, suspension: OperatorSuspension): Promise<void> {
+    const body = JSON.stringify(suspension)
+    await this.#db
+      .insertInto('suspensions')
+      .values({ policy_key: policyKey, body })
+      .onConflict((on) => on.column('policy_key').doUpdateSet({ body }))
+      .execute()
+  }
+
+  async resume(policyKey: string): Promise<boolean> {
+    const { numDeletedRows } = await this.#db
+      .deleteFrom('suspensions')
+      .where('policy_key', '=', policyKey)
+      .executeTakeFirst()
+    return numDeletedRows > 0n
+  }
+
+  async invalidate(provider: string): Promise<number> {
+    const { numDeletedRows } = await this.#db.deleteFrom('ledger').where('provider', '=', provider).executeTakeFirst()
+    return Number(numDeletedRows)
+  }
+
+  async recent(policyKey: string | undefined, limit: number): Promise<Execution[]> {
+    const rows = await this.#db
+      .selectFrom('executions')
+      .selectAll()
+      .$if(policyKey !== undefined, (query) => query.where('policy_key', '=', policyKey ?? ''))
+      .orderBy('at', 'desc')
+      .orderBy('id', 'desc')
+      .limit(limit)
+      .execute()
+    return rows.map(executionOf)
+  }
+
   async pushes(since: Instant): Promise<number> {
     const { count } = await this.#db
       .selectFrom('pushes')
@@ -497,6 +672,11 @@ export class KyselyStore implements Store {
         .deleteFrom('pushes')
         .where('at', '<', now - PUSHES_KEPT_MS)
         .execute()
+      await db
+        .deleteFrom('inbox')
+        .where('routed', '=', 1)
+        .where('received_at', '<', now - DELIVERIES_KEPT_MS)
+        .execute()
     })
   }
 
@@ -523,6 +703,56 @@ export class KyselyStore implements Store {
   }
 }
 
+/**
+ * Leaves out a task that would do what another one does already, or is to do before it: two policies that want the same
+ * digest on the same provider are one job.
+ */
+function isFirstOfItsKind<O>(query: SelectQueryBuilder<Tables, 'tasks', O>): SelectQueryBuilder<Tables, 'tasks', O> {
+  return query.where((on) =>
+    on.not(
+      on.exists(
+        on
+          .selectFrom('tasks as other')
+          .select('other.id')
+          .whereRef('other.share_key', '=', 'tasks.share_key')
+          .where('other.next_at', 'is not', null)
+          .whereRef('other.id', '!=', 'tasks.id')
+          .where((at) =>
+            at.or([
+              at('other.state', '!=', STATE_OF.pending),
+              at('other.lease_until', '>', 0),
+              at('other.id', '<', at.ref('tasks.id')),
+            ]),
+          ),
+      ),
+    ),
+  )
+}
+
+/** Settles the tasks that waited for this one, with its evidence. @returns their executions */
+async function settleAlong(db: Transaction<Tables>, done: SettledTask): Promise<string[]> {
+  const rows = await db
+    .selectFrom('tasks')
+    .selectAll()
+    .where('share_key', '=', shareKeyOf(done))
+    .where('next_at', 'is not', null)
+    .where('state', '=', STATE_OF.pending)
+    .where('lease_until', '=', 0)
+    .execute()
+  for (const row of rows) {
+    const { nextAt: _, ...waiting } = openTaskOf(row)
+    const { evidence, missing, endedAt, jobs } = done
+    const along: Task = { ...waiting, state: 'Succeeded', error: undefined, evidence, missing, endedAt, jobs }
+    const { state, next_at, lease_until, body } = taskRow(along)
+    await db.updateTable('tasks').set({ state, next_at, lease_until, body }).where('id', '=', row.id).execute()
+  }
+  return [...new Set(rows.map((row) => row.execution_id))]
+}
+
+function shareKeyOf({ ledgerKey, purpose }: Task): string {
+  return `${ledgerKey} ${purpose}`
+}
+
 /** Writes what changed: of ten thousand objects a commit touches a few. */
 async function replaceObjects(db: Transaction<Tables>, objects: readonly AppliedObject[]): Promise<void> {
   const stored = new Map<string, string>()
@@ -540,6 +770,35 @@ async function replaceObjects(db: Transaction<Tables>, objects: readonly Applied
       .values(some)
       .onConflict((on) => on.column('key').doUpdateSet((row) => ({ body: row.ref('excluded.body') })))
       .execute()
+}
+
+async function forgetEvents(db: Transaction<Tables>, events: readonly PendingEvent[]): Promise<void> {
+  for (const { policyKey, repository, reference } of events)
+    await db
+      .deleteFrom('pending_events')
+      .where('policy_key', '=', policyKey)
+      .where('repository', '=', repository)
+      .where('reference', '=', reference)
+      .execute()
+}
+
+/** An event of a subject that waits joins it: the first one's time counts. */
+async function saveEvents(db: Transaction<Tables>, events: readonly PendingEvent[]): Promise<void> {
+  for (const { policyKey, repository, reference, kinds, since } of events) {
+    const known = await db
+      .selectFrom('pending_events')
+      .select('kinds')
+      .where('policy_key', '=', policyKey)
+      .where('repository', '=', repository)
+      .where('reference', '=', reference)
+      .executeTakeFirst()
+    const all = [...new Set([...(known?.kinds.split(',') ?? []), ...kinds])].join(',')
+    await db
+      .insertInto('pending_events')
+      .values({ policy_key: policyKey, repository, reference, kinds: all, since_at: since })
+      .onConflict((on) => on.columns(['policy_key', 'repository', 'reference']).doUpdateSet({ kinds: all }))
+      .execute()
+  }
 }
 
 async function saveSchedule(db: Transaction<Tables>, schedule: ScheduleState): Promise<void> {
@@ -568,11 +827,11 @@ async function saveMissed(db: Transaction<Tables>, missed: readonly MissedSlot[]
 }
 
 /** An older observation never replaces a newer one. */
-async function remember(db: Transaction<Tables>, key: string, evidence: Evidence): Promise<void> {
-  const row = { warm_at: evidence.observedAt, evidence: JSON.stringify(evidence) }
+async function remember(db: Transaction<Tables>, { ledgerKey, provider }: Task, evidence: Evidence): Promise<void> {
+  const row = { provider, warm_at: evidence.observedAt, evidence: JSON.stringify(evidence) }
   await db
     .insertInto('ledger')
-    .values({ key, ...row })
+    .values({ key: ledgerKey, ...row })
     .onConflict((on) => on.column('key').doUpdateSet(row).where('ledger.warm_at', '<', row.warm_at))
     .execute()
 }
@@ -602,6 +861,8 @@ function taskRow(task: Task): TaskRow {
     state: task.state,
     next_at: isSettled(task) ? null : task.nextAt,
     lease_until: 0,
+    lease_owner: null,
+    share_key: shareKeyOf(task),
     body: JSON.stringify(task),
   }
 }

@@ -79,6 +79,15 @@ function connect(file: string, location: string, pragmas: readonly string[], clo
   return { prepare, close }
 }
 
+/**
+ * Is the content of the file what is wrong, and not its disk, its place or its mode? Only then is it of no use to
+ * anybody. A short read is one beyond the end of the file: somebody cut it.
+ */
+export function isCorrupt(error: unknown): boolean {
+  const cause = error instanceof OperatorError ? error.cause : error
+  return /^SQLITE_(?:CORRUPT|NOTADB|IOERR_SHORT_READ)/.test(sqliteCode(cause))
+}
+
 /** SQLite's name of what went wrong; libsql has none for a file that it cannot open. */
 export function sqliteCode(error: unknown): string {
   if (!(error instanceof Error)) return ''

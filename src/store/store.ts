@@ -1,9 +1,11 @@
 import type { Instant } from '../model/duration.ts'
+import type { Delivery } from '../model/delivery.ts'
+import type { EventKind } from '../model/policy.ts'
 import type { Evidence } from '../model/evidence.ts'
 import type { ConfigCommit, EndedExecution, Execution, Result } from '../model/execution.ts'
 import type { Located } from '../model/resource.ts'
 import type { Problem } from '../model/problem.ts'
-import type { OpenTask, Task } from '../model/task.ts'
+import type { OpenTask, SettledTask, Task } from '../model/task.ts'
 
 /** The configuration in force. */
 export interface Applied {
@@ -12,6 +14,8 @@ export interface Applied {
   readonly objects: readonly AppliedObject[]
   /** Every finding of the commit, those about objects that never had a good version included. */
   readonly problems: readonly Problem[]
+  /** How the commit was read, as {@link ConfigReader.view} has it: read otherwise, it may say something else. */
+  readonly view?: string
 }
 
 /** One object in force; with problems it is Stalled at its last good version. */
@@ -57,6 +61,38 @@ export interface DueWork {
   readonly running: number
 }
 
+/** Tasks of one state, provider and registry. */
+export interface Claimable {
+  readonly provider: string
+  readonly registry: string
+  readonly kind: 'pending' | 'submitting' | 'running'
+}
+
+/** Limits of the Provider and the Registry that a claim is about. */
+export interface Caps {
+  readonly submitsInFlight: number
+  readonly openArtifacts: number
+}
+
+/** An event that a policy waits to act on. */
+export interface PendingEvent {
+  readonly policyKey: string
+  /** With the project. */
+  readonly repository: string
+  /** A tag, or a digest. */
+  readonly reference: string
+  readonly kinds: readonly EventKind[]
+  /** When the first event of this subject came. */
+  readonly since: Instant
+}
+
+/** Somebody let a policy rest, beside what its file says. */
+export interface OperatorSuspension {
+  readonly by: string
+  readonly reason: string
+  readonly at: Instant
+}
+
 export interface LedgerEntry {
   readonly key: string
   readonly warmAt: Instant
@@ -94,7 +130,13 @@ export interface Store extends AsyncDisposable {
    */
   begin(
     execution: Extract<Execution, { state: 'Selecting' }>,
-    cause: { readonly schedule?: ScheduleState; readonly missed?: readonly MissedSlot[]; readonly run?: UsedRun },
+    cause: {
+      readonly schedule?: ScheduleState
+      readonly missed?: readonly MissedSlot[]
+      readonly run?: UsedRun
+      /** Forgotten with it. */
+      readonly events?: readonly PendingEvent[]
+    },
   ): Promise<boolean>
 
   /** Accounts for slots that are not run. */
@@ -108,8 +150,9 @@ export interface Store extends AsyncDisposable {
   /**
    * Freezes the candidate list: the tasks become rows and the execution `Running`. Only from `Selecting`. A task whose
    * content could not be read comes in settled.
+   * @returns false, with nothing written, when the execution is not `Selecting`: it was stopped
    */
-  selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<void>
+  selected(execution: Extract<Execution, { state: 'Running' }>, tasks: readonly Task[]): Promise<boolean>
 
   /** Ends an execution and puts its report on the spool. A second call for the same id changes nothing. @returns whether it was this call */
   end(execution: EndedExecution): Promise<boolean>
@@ -125,28 +168,33 @@ export interface Store extends AsyncDisposable {
 
   /**
    * Takes due tasks of one state for `leaseMs`: nobody else gets them until then. Oldest `nextAt` first.
+   * @param limit what this worker has room for
+   * @param caps what all workers of the store together keep to; a store of one worker leaves that to it
    */
-  claim(
-    which: {
-      readonly provider: string
-      readonly registry: string
-      readonly kind: 'pending' | 'submitting' | 'running'
-    },
-    limit: number,
-    now: Instant,
-    leaseMs: number,
-  ): Promise<OpenTask[]>
+  claim(which: Claimable, limit: number, caps: Caps, now: Instant, leaseMs: number): Promise<OpenTask[]>
 
-  /** Saves a step of a claimed task and keeps the lease. */
+  /** Keeps claimed tasks for `leaseMs` more; those that somebody else has taken over stay theirs. */
+  renew(taskIds: readonly string[], now: Instant, leaseMs: number): Promise<void>
+
+  /** Saves a step of a claimed task and keeps the lease. @throws {LeaseLost} */
   saveStep(task: OpenTask): Promise<void>
 
   /**
    * Saves where a claimed task got to and gives it back. In the same transaction a settled task that is `Succeeded`
-   * enters the ledger, and one whose blobs are known to be missing leaves it.
+   * enters the ledger, and one whose blobs are known to be missing leaves it; tasks that wait for one that has
+   * `Succeeded`, because they would do the same, settle with its evidence.
+   * @returns the executions of those
+   * @throws {LeaseLost} with nothing written
    */
-  release(task: Task): Promise<void>
+  release(task: Task): Promise<readonly string[]>
 
-  /** Gives back every task that a former life of this worker had claimed. For the only worker of a store, at its start. */
+  /**
+   * Settles every open task of an execution, whoever has it: a worker that has one loses it.
+   * @param settle as what
+   */
+  giveUp(executionId: string, settle: (task: OpenTask) => SettledTask): Promise<void>
+
+  /** Gives back every task that a former life of this worker had claimed. To be called at its start. */
   releaseLeases(): Promise<void>
 
   /** How many tasks of an execution have not settled. */
@@ -178,6 +226,47 @@ export interface Store extends AsyncDisposable {
 
   /** Takes over what another life of this daemon used up, from the reports branch. */
   adoptUsedRuns(runs: readonly UsedRun[]): Promise<void>
+
+  /** Puts deliveries on the inbox. @returns how many of them were new */
+  deliver(deliveries: readonly Delivery[]): Promise<number>
+
+  /** Deliveries that nobody has routed yet, oldest first, at most `limit`. */
+  undelivered(limit: number): Promise<Delivery[]>
+
+  /** Deliveries that came at `since` or later, routed or not. */
+  delivered(since: Instant): Promise<Delivery[]>
+
+  /** Makes deliveries events that policies wait to act on; an event of the same subject joins the one that waits. */
+  route(deliveries: readonly Delivery[], events: readonly PendingEvent[]): Promise<void>
+
+  /** By policy, oldest first. */
+  pendingEvents(): Promise<PendingEvent[]>
+
+  /** Forgets events that nobody acts on. */
+  dropEvents(events: readonly PendingEvent[]): Promise<void>
+
+  /** What a project looked like when it was last compared; undefined: it never was. */
+  listing(registry: string, project: string): Promise<{ readonly at: Instant; readonly body: string } | undefined>
+
+  /** Keeps what it looks like now, together with the events that the comparison gave. */
+  saveListing(
+    registry: string,
+    project: string,
+    listing: { readonly at: Instant; readonly body: string },
+    events: readonly PendingEvent[],
+  ): Promise<void>
+
+  /** What operators let rest, by policy key; `*`: everything. */
+  suspensions(): Promise<ReadonlyMap<string, OperatorSuspension>>
+  suspend(policyKey: string, suspension: OperatorSuspension): Promise<void>
+  /** @returns whether it rested */
+  resume(policyKey: string): Promise<boolean>
+
+  /** Forgets what a provider is known to hold. @returns how many entries */
+  invalidate(provider: string): Promise<number>
+
+  /** The newest executions first. @param policyKey undefined: of all policies */
+  recent(policyKey: string | undefined, limit: number): Promise<Execution[]>
 
   /** How many report commits were pushed at `since` or later, at most a day back; for the hourly budget. */
   pushes(since: Instant): Promise<number>

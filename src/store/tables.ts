@@ -16,7 +16,12 @@ export interface Tables {
   }
   readonly executions: ExecutionRow
   readonly tasks: TaskRow
-  readonly ledger: { readonly key: string; readonly warm_at: number; readonly evidence: string }
+  readonly ledger: {
+    readonly key: string
+    readonly provider: string
+    readonly warm_at: number
+    readonly evidence: string
+  }
   /** For ever. */
   readonly used_runs: {
     readonly name: string
@@ -27,6 +32,27 @@ export interface Tables {
     readonly sent: Flag
   }
   readonly pushes: { readonly at: number }
+  /** Deliveries of webhooks, kept for a while so that one sent again is known. */
+  readonly inbox: { readonly key: string; readonly received_at: number; readonly routed: Flag; readonly body: string }
+  readonly pending_events: {
+    readonly policy_key: string
+    readonly repository: string
+    readonly reference: string
+    /** Joined by commas. */
+    readonly kinds: string
+    readonly since_at: number
+  }
+  /** What a project looked like when it was last compared. */
+  readonly listings: {
+    readonly registry: string
+    readonly project: string
+    readonly at: number
+    readonly body: string
+  }
+  /** Workers of a shared store, each seen lately. */
+  readonly replicas: { readonly worker: string; readonly seen_at: number }
+  /** Of operators. `*`: all policies. */
+  readonly suspensions: { readonly policy_key: string; readonly body: string }
 }
 
 /** Both databases keep it as a number. */
@@ -53,5 +79,9 @@ export interface TaskRow {
   readonly next_at: number | null
   /** 0: nobody has it. */
   readonly lease_until: number
+  /** The worker that has it, or had it last. */
+  readonly lease_owner: string | null
+  /** Tasks of the same one do the same at the same engine: only one of them submits. */
+  readonly share_key: string
   readonly body: string
 }

@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto'
 import { formatDuration, type Instant } from '../model/duration.ts'
-import type { PreheatPolicy, Schedule } from '../model/policy.ts'
+import { endOfSuspension, type PreheatPolicy, type Schedule, type Suspension } from '../model/policy.ts'
 import { ofKind, type Located } from '../model/resource.ts'
 import { canonicalTiming, SlotCalculator } from '../model/schedule.ts'
 import type { ScheduleState } from '../store/store.ts'
@@ -7,10 +8,17 @@ import type { ScheduleState } from '../store/store.ts'
 /** Missed slots that are named one by one; those before them share one line. */
 const MAX_MISSED = 1000
 
+/**
+ * How late a slot may be and still be on time, for `catchUp: skip`: a busy moment is no outage.
+ */
+const ON_TIME_MS = 60_000
+
 /** What is due of one policy, and where its schedule stands once that is written down. */
 export interface DueSlots {
   /** The slot to run now. */
   readonly run: Instant | undefined
+  /** The execution before it is stopped first. */
+  readonly replaces?: true
   /** Oldest first. */
   readonly missed: readonly { readonly slot: Instant; readonly reason: string }[]
   /** The last slot accounted for: the state's own where nothing is due. */
@@ -37,41 +45,85 @@ export function rearm(objects: readonly Located[], states: readonly ScheduleStat
   })
 }
 
-/** A policy's first slot strictly after `after`, its schedule's `until`; it may lie in the past. */
-export function nextSlotOf(
-  policy: Pick<PreheatPolicy, 'trigger' | 'enabled'>,
-  after: Instant,
-  slots = new SlotCalculator(),
-): Instant | undefined {
+/** What decides when a policy's slots begin. */
+export type Timed = Pick<PreheatPolicy, 'trigger' | 'enabled' | 'registry' | 'project' | 'name'>
+
+/**
+ * When a policy's first slot strictly after `after`, its schedule's `until`, begins: `spread` after the slot. It may lie
+ * in the past.
+ */
+export function nextSlotOf(policy: Timed, after: Instant, slots = new SlotCalculator()): Instant | undefined {
   const schedule = activeSchedule(policy)
-  return schedule && slots.next(schedule, after)
+  const slot = schedule && slots.next(schedule, after)
+  return slot === undefined ? undefined : slot + placeIn(schedule!.spreadMs, policy)
 }
 
 /**
- * Which slots of a policy came due by `now`: the latest runs, unless it is too old or the execution before it still
- * runs (`busy`); all others are missed. A clock that went back makes nothing due twice.
+ * Which slots of a policy came due by `now`, by its `catchUp`: the latest runs, or the oldest that did not yet, unless it
+ * is too old, lies in a suspension, or the execution before it still runs (`busy`); all others are missed. A slot of a
+ * suspension is accounted for under that reason as it passes, so that nothing is made up for once it ends. A clock that
+ * went back makes nothing due twice.
  */
 export function dueSlots(
-  policy: Pick<PreheatPolicy, 'trigger' | 'enabled'>,
+  policy: Timed & Pick<PreheatPolicy, 'suspend'>,
   state: Pick<ScheduleState, 'until'>,
   now: Instant,
   busy: boolean,
   slots = new SlotCalculator(),
 ): DueSlots {
   const schedule = activeSchedule(policy)
-  const due = schedule ? slots.between(schedule, state.until, now, MAX_MISSED + 2) : []
+  const place = schedule ? placeIn(schedule.spreadMs, policy) : 0
+  const due = schedule ? slots.between(schedule, state.until, now - place, MAX_MISSED + 2) : []
   const latest = due.at(-1)
   if (schedule === undefined || latest === undefined) return { run: undefined, missed: [], until: state.until }
 
-  const isLate = (slot: Instant) => now - slot > schedule.startingDeadlineMs
-  const late = `its startingDeadline of ${formatDuration(schedule.startingDeadlineMs)} had passed`
-  const missed = due.slice(0, -1).map((slot) => ({ slot, reason: isLate(slot) ? late : 'a later slot was due too' }))
+  const why = (slot: Instant) => suspendedAt(policy.suspend, slot) ?? lateness(schedule, now - place - slot)
+  if (schedule.catchUp === 'all') return oldestOf(due, why, state.until, busy && schedule.concurrency === 'forbid')
+  const missed = due.slice(0, -1).map((slot) => ({ slot, reason: why(slot) ?? 'a later slot was due too' }))
   if (missed.length > MAX_MISSED) missed[0]!.reason = 'this one and all slots before it: too many to name'
 
-  if (isLate(latest)) missed.push({ slot: latest, reason: late })
-  else if (busy) missed.push({ slot: latest, reason: 'the previous execution was still running' })
-  else return { run: latest, missed, until: latest }
-  return { run: undefined, missed, until: latest }
+  const reason = why(latest) ?? (busy && schedule.concurrency === 'forbid' ? STILL_RUNNING : undefined)
+  if (reason !== undefined) return { run: undefined, missed: [...missed, { slot: latest, reason }], until: latest }
+  const replaces = busy && schedule.concurrency === 'replace'
+  return { run: latest, ...(replaces && { replaces }), missed, until: latest }
+}
+
+const STILL_RUNNING = 'the previous execution was still running'
+
+/** For `catchUp: all`: one after another, oldest first; what has to wait for the one before it stays due. */
+function oldestOf(
+  due: readonly Instant[],
+  why: (slot: Instant) => string | undefined,
+  until: Instant,
+  mustWait: boolean,
+): DueSlots {
+  const first = due.findIndex((slot) => why(slot) === undefined)
+  const passed = first === -1 ? due : due.slice(0, first)
+  const missed = passed.slice(-MAX_MISSED).map((slot) => ({ slot, reason: why(slot) ?? '' }))
+  const run = first === -1 ? undefined : due[first]
+  if (run === undefined || mustWait) return { run: undefined, missed, until: passed.at(-1) ?? until }
+  return { run, missed, until: run }
+}
+
+/** Why a slot that is so late does not run any more; undefined: it may. */
+function lateness({ catchUp, startingDeadlineMs }: Schedule, lateMs: number): string | undefined {
+  if (lateMs > startingDeadlineMs) return `its startingDeadline of ${formatDuration(startingDeadlineMs)} had passed`
+  return catchUp === 'skip' && lateMs > ON_TIME_MS ? 'nobody was there when it was due, and catchUp is skip' : undefined
+}
+
+/** A policy's own place in a time that many share, the same on every machine and at every slot. */
+function placeIn(spreadMs: number, { registry, project, name }: Timed): number {
+  if (spreadMs === 0) return 0
+  const hash = createHash('sha256')
+    .update(JSON.stringify([registry, project, name]))
+    .digest()
+  return Math.floor((hash.readUInt32BE() / 2 ** 32) * spreadMs)
+}
+
+/** Why a slot rests; undefined where it does not. The instant of `until` itself does not rest. */
+function suspendedAt(suspend: Suspension | undefined, at: Instant): string | undefined {
+  if (suspend === undefined || at >= endOfSuspension(suspend)) return undefined
+  return suspend.reason === '' ? 'Suspended' : `Suspended: ${suspend.reason}`
 }
 
 function activeSchedule({ trigger, enabled }: Pick<PreheatPolicy, 'trigger' | 'enabled'>): Schedule | undefined {

@@ -1,6 +1,6 @@
 import type { Instant } from '../model/duration.ts'
 import type { Upkeep } from '../model/execution.ts'
-import type { PreheatPolicy } from '../model/policy.ts'
+import { endOfSuspension, type PreheatPolicy } from '../model/policy.ts'
 import { ofKind, type Located } from '../model/resource.ts'
 import type { ScheduleState } from '../store/store.ts'
 
@@ -8,6 +8,8 @@ import type { ScheduleState } from '../store/store.ts'
 export interface Duty {
   readonly upkeep: Upkeep
   readonly everyMs: number
+  /** It rests until then; `Infinity`: until its policy changes. Undefined: it does not. */
+  readonly restsUntil?: Instant
 }
 
 /**
@@ -18,11 +20,14 @@ const LOOKS = 4
 export const KEEP_WARM_SHARE = (LOOKS - 1) / LOOKS
 
 /** What a policy wants done for the images that it has made warm. */
-export function dutiesOf({ enabled, keepWarmMs, drift }: PreheatPolicy): Duty[] {
+export function dutiesOf({ enabled, suspend, keepWarmMs, drift }: PreheatPolicy): Duty[] {
   if (!enabled) return []
+  const rest = suspend && { restsUntil: endOfSuspension(suspend) }
   return [
-    ...(keepWarmMs === undefined ? [] : [{ upkeep: 'keep_warm' as const, everyMs: Math.ceil(keepWarmMs / LOOKS) }]),
-    ...(drift.mode === 'off' ? [] : [{ upkeep: 'drift' as const, everyMs: drift.intervalMs }]),
+    ...(keepWarmMs === undefined
+      ? []
+      : [{ upkeep: 'keep_warm' as const, everyMs: Math.ceil(keepWarmMs / LOOKS), ...rest }]),
+    ...(drift.mode === 'off' ? [] : [{ upkeep: 'drift' as const, everyMs: drift.intervalMs, ...rest }]),
   ]
 }
 
@@ -31,7 +36,7 @@ export function dutyKey(policyKey: string, upkeep: Upkeep): string {
   return `${policyKey}#${upkeep}`
 }
 
-/** The duties' states under a new configuration; one whose time changed counts from `now`. */
+/** The duties' states under a new configuration; one whose time or rest changed counts from `now`. */
 export function rearmDuties(
   objects: readonly Located[],
   states: readonly ScheduleState[],
@@ -39,21 +44,22 @@ export function rearmDuties(
 ): ScheduleState[] {
   const before = new Map(states.map((state) => [state.policyKey, state]))
   return ofKind(objects, 'PreheatPolicy').flatMap(({ key, resource }) =>
-    dutiesOf(resource).map(({ upkeep, everyMs }) => {
+    dutiesOf(resource).map(({ upkeep, everyMs, restsUntil }) => {
       const state = before.get(dutyKey(key, upkeep))
-      const fingerprint = `every ${everyMs}`
+      const fingerprint = `every ${everyMs}${restsUntil === undefined ? '' : ` from ${restsUntil}`}`
       return state?.fingerprint === fingerprint ? state : { policyKey: dutyKey(key, upkeep), fingerprint, until: now }
     }),
   )
 }
 
 /** When a duty is next due; it may lie in the past. */
-export function nextDuty({ everyMs }: Duty, until: Instant): Instant {
-  return until + everyMs
+export function nextDuty({ everyMs, restsUntil = 0 }: Duty, until: Instant): Instant {
+  return Math.max(until + everyMs, restsUntil)
 }
 
 /** The latest instant at which a duty came due by `now`; undefined: it has not. Those before it are made up for by it. */
-export function dueDuty({ everyMs }: Duty, until: Instant, now: Instant): Instant | undefined {
+export function dueDuty({ everyMs, restsUntil = 0 }: Duty, until: Instant, now: Instant): Instant | undefined {
+  if (now < restsUntil) return undefined
   const passed = Math.floor((now - until) / everyMs)
   return passed < 1 ? undefined : until + passed * everyMs
 }

@@ -47,8 +47,9 @@ function serve(
     json(response, { name: PROJECT, metadata: { public: 'true' } })
   } else if (path === `/api/v2.0/projects/${PROJECT}/artifacts`) {
     log.pages += 1
-    const [page, size] = [Number(query.get('page') ?? 1), Number(query.get('page_size') ?? 10)]
-    const from = (page - 1) * size
+    const size = Number(query.get('page_size') ?? 10)
+    // `q=…,id=[101~]`: what comes after the hundredth.
+    const from = Number(/\bid=\[(\d+)~\]/.exec(query.get('q') ?? '')?.[1] ?? 1) - 1
     const rows = artifacts.slice(from, from + size).map(({ repository, digest }, i) => ({
       id: from + i + 1,
       repository_name: repository,
@@ -57,7 +58,7 @@ function serve(
       tags: [{ name: 'v1' }],
       labels: null,
     }))
-    json(response, rows, { 'x-total-count': String(artifacts.length) })
+    json(response, rows, { 'x-total-count': String(artifacts.length - from) })
   } else {
     // The version among them.
     const isInfo = path === '/api/v2.0/systeminfo'

@@ -36,7 +36,6 @@ describe('preheatd.yaml', () => {
     ['--upload-pack=id', 'PH2003'],
     ['ssh://-oProxyCommand=id/a', 'PH2003'],
     ['https://git.example.com:99999/a.git', 'PH2003'],
-    ['ssh://git@git.example.com/a.git', 'PH9001'],
   ])('%s is not', (remote, code) => {
     expect(problemsOf(source(`  url: "${remote}"\n`))).toEqual([`preheatd.yaml:4:8 ${code}`])
   })
@@ -67,15 +66,8 @@ describe('preheatd.yaml', () => {
   })
 
   test.each([
-    ['  ref: { tag: v1 }\n', '5:10'],
-    ['  ref: { semver: ">=1" }\n', '5:10'],
-    ['  ref: { commit: abc }\n', '5:10'],
-    ['  auth: { type: ssh, secretRef: { name: a } }\n', '5:17'],
-    ['  selector: { matchLabels: { a: b } }\n', '5:3'],
     ['  verify: { mode: head }\n', '5:19'],
     ['reports: { peers: names }\n', '5:19'],
-    ['state: { databaseUrlEnv: X }\n', '5:10'],
-    ['http: { probes: "0.0.0.0:9440" }\n', '5:1'],
   ])('what is not built is refused by name: %s', (line, place) => {
     expect(problemsOf(source(url) + line)).toEqual([`preheatd.yaml:${place} PH9001`])
   })

@@ -3,25 +3,35 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { readDaemonConfig } from '../../src/config/daemon-config.ts'
 import { wantedEntries } from '../../src/config/files.ts'
-import { load } from '../../src/config/load.ts'
+import { attachmentsOf, wantedAttachments } from '../../src/config/attachments.ts'
+import { load, readFile, readFiles } from '../../src/config/load.ts'
+import { checkTrust } from '../../src/execution/signature/trust.ts'
 
 const folder = fileURLToPath(new URL('../../policies-example/', import.meta.url))
 const files = readdirSync(folder, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => `${entry.parentPath}/${entry.name}`.slice(folder.length).replace(/^\//, ''))
 
+function contents(entries: readonly { readonly path: string }[]): Map<string, Uint8Array> {
+  return new Map(entries.map(({ path }) => [path, readFileSync(`${folder}${path}`)]))
+}
+
 test('policies-example has no problem', () => {
-  const wanted = wantedEntries(
-    files.map((path) => ({ path, kind: 'file', sizeBytes: 1, blobId: path })),
-    undefined,
-  )
-  const entries = wanted.ok ? wanted.entries : []
-  const texts = new Map(entries.map(({ path }) => [path, readFileSync(`${folder}${path}`)]))
-  const config = load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, texts, [])
+  const entries = files.map((path) => ({ path, kind: 'file', sizeBytes: 1, blobId: path }) as const)
+  const wanted = wantedEntries(entries, undefined)
+  const texts = [...contents(wanted.ok ? wanted.entries : [])].map(([path, bytes]) => [path, readFile(bytes)] as const)
+  const read = readFiles(new Map(texts), [])
+  const named = wantedAttachments(read.named, entries)
+  if (!named.ok) throw new TypeError(named.message)
+  const attachments = attachmentsOf(named, contents(named.entries), checkTrust)
+  const config = load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments)
   expect(config.problems).toEqual([])
   expect(config.objects.map(({ key }) => key).sort()).toEqual([
+    'PreheatPolicy/harbor/dockerhub/upstream',
     'PreheatPolicy/harbor/library/base-images',
+    'PreheatPolicy/harbor/library/nightly',
     'PreheatPolicy/harbor/library/release-images',
+    'PreheatPolicy/harbor/library/signed-images',
     'PreheatPolicy/harbor/library/tools',
     'PreheatRun/hotfix-2026-11-21',
     'Provider/dragonfly-eu',

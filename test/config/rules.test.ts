@@ -358,3 +358,124 @@ describe('addresses are ones to talk to', () => {
     ).toEqual(['registries/harbor.yaml:8:19 error PH3012'])
   })
 })
+
+describe('what a policy selects', () => {
+  const filters = (more: string) =>
+    policy('x', '  registry: REGISTRY\n').replace("tags: ['**'] }", `tags: ['**'], ${more} }`)
+  const of = (registry: string, text: string) => text.replace('REGISTRY', registry)
+  const base = {
+    'registries/quay.yaml': oci('quay'),
+    'projects/library/web.yaml': policy('web', '  registry: harbor\n'),
+  }
+  const newestOf = (registry: string, more: string) => {
+    const config = loadTexts({ ...repository, ...base, 'x.yaml': of(registry, filters(more)) })
+    const x = config.objects.find(({ key }) => key.endsWith('/x'))?.resource
+    return { problems: places(config), newest: x?.kind === 'PreheatPolicy' ? x.filters.newest : undefined }
+  }
+
+  test('the newest are counted by push in a Harbor, and by version elsewhere', () => {
+    const more = 'newest: { count: 3 }'
+    expect(newestOf('harbor', more)).toEqual({ problems: [], newest: { count: 3, by: 'pushed' } })
+    expect(newestOf('quay', more)).toEqual({ problems: [], newest: { count: 3, by: 'semver' } })
+    expect(newestOf('harbor', 'newest: { count: 3, by: semver }').newest).toEqual({ count: 3, by: 'semver' })
+  })
+
+  test('a registry that tells no time of a push cannot be asked for the last ones', () => {
+    expect(newestOf('quay', 'newest: { count: 3, by: pushed }').problems).toEqual(['x.yaml:6:74 error PH2003'])
+  })
+
+  test('while nobody knows of what type a registry is, what counts as newest is not guessed', () => {
+    const texts = {
+      ...base,
+      'registries/quay.yaml': oci('quay').replace('type: oci', 'type: ocii'),
+      'x.yaml': of('quay', filters('newest: { count: 3 }')),
+    }
+    expect(problemsOf(texts)).toEqual(['registries/quay.yaml:5:9 error PH2003', 'x.yaml:6:50 error PH2002'])
+  })
+
+  test('what is left out of criteria is what the registry demands', () => {
+    const config = loadTexts({ ...repository, ...base, 'x.yaml': of('quay', filters('labels: []')) })
+    const criteria = config.objects.flatMap(({ resource }) =>
+      resource.kind === 'PreheatPolicy' ? [resource.criteria] : [],
+    )
+    expect(criteria).toEqual([
+      { signature: { mode: 'inherit' }, vulnerability: { mode: 'inherit' } },
+      { signature: { mode: 'ignored' }, vulnerability: { mode: 'ignored' } },
+    ])
+  })
+
+  test('a registry without a scanner has no severities', () => {
+    const below = policy('x', '  registry: quay\n  criteria: { vulnerability: { mode: below, severity: high } }\n')
+    expect(problemsOf({ ...base, 'x.yaml': below })).toEqual(['x.yaml:8:38 error PH2003'])
+    expect(problemsOf({ ...base, 'x.yaml': below.replace('quay', 'harbor') })).toEqual([])
+  })
+
+  test('types, artifacts, files and a suspension are heard', () => {
+    const lines = [
+      '  suspend: { until: 2026-12-24T00:00:00Z, reason: freeze }',
+      `  artifacts: ['nginx:1.27', 'app@sha256:${'a'.repeat(64)}']`,
+      '  files: ["https://models.example.com/@v1/llama.gguf?part=1", "http://10.0.0.7/a"]',
+      '',
+    ].join('\n')
+    const text = policy('x', lines).replace("tags: ['**'] }", "tags: ['**'], types: [any, cnab, wasm, chart] }")
+    const config = loadTexts({ ...repository, 'x.yaml': text })
+    expect(config.problems).toEqual([])
+    expect(config.objects.find(({ key }) => key.endsWith('/x'))?.resource).toMatchObject({
+      suspend: { until: Date.parse('2026-12-24T00:00:00Z'), reason: 'freeze' },
+      filters: { types: ['chart', 'wasm', 'cnab', 'any'] },
+      artifacts: [
+        { name: 'nginx', reference: { tag: '1.27' } },
+        { name: 'app', reference: { digest: `sha256:${'a'.repeat(64)}` } },
+      ],
+      files: ['https://models.example.com/@v1/llama.gguf?part=1', 'http://10.0.0.7/a'],
+    })
+  })
+
+  test('a suspension may have no end and no reason', () => {
+    const config = loadTexts({ ...repository, 'x.yaml': policy('x', '  suspend: {}\n') })
+    expect(config.objects.find(({ key }) => key.endsWith('/x'))?.resource).toMatchObject({
+      suspend: { until: undefined, reason: '' },
+    })
+  })
+
+  test('an artifact with the host of the registry is reported with what was meant', () => {
+    const text = policy('x', '  artifacts: [a:1, harbor.example.com/library/b:1, a:1]\n')
+    const config = loadTexts({ ...repository, 'x.yaml': text })
+    expect(places(config)).toEqual(['x.yaml:7:20 error PH2003', 'x.yaml:7:52 error PH3004'])
+    expect(config.problems[0]?.help).toBe('Write b:1.')
+  })
+})
+
+describe('whole files', () => {
+  const kraken = (name: string, lines = '') => provider(name, lines).replace('vendor: dragonfly', 'vendor: kraken')
+  const files = '  files: [https://models.example.com/llama.gguf]\n'
+  const x = (lines: string) => ({ 'x.yaml': policy('x', `${lines}${files}`) })
+  const web = { 'projects/library/web.yaml': policy('web', '  providers: [{ name: eu }]\n') }
+
+  test('go to Dragonfly', () => {
+    expect(problemsOf(x(''))).toEqual([])
+  })
+
+  test.each([
+    ['that is named', 'p', '  providers: [{ name: eu }, { name: p }]\n', 8],
+    ['that is the default', '', '', 7],
+    ['that is selected', 'labels', '  providerSelector: { matchLabels: { site: p } }\n', 8],
+  ])('cannot go to a provider of another vendor %s', (_, how, lines, line) => {
+    const text = kraken('p', how === '' ? '  default: true\n' : '').replace(
+      '{ name: p }',
+      how === 'labels' ? '{ name: p, labels: { site: p } }' : '{ name: p }',
+    )
+    expect(problemsOf({ ...web, 'providers/p.yaml': text, ...x(lines) })).toEqual([`x.yaml:${line}:3 error PH3007`])
+  })
+
+  test.each([
+    ['http://169.254.169.254/latest', 'PH3013'],
+    ['http://0xA9FEA9FE/latest', 'PH3013'],
+    ['https://metadata.google.internal/', 'PH3013'],
+    ['https://x.example.com:99999/a', 'PH2003'],
+  ])('%s is refused', (url, code) => {
+    expect(problemsOf({ 'x.yaml': policy('x', `  files: [https://a.example.com/a, "${url}"]\n`) })).toEqual([
+      `x.yaml:7:36 error ${code}`,
+    ])
+  })
+})

@@ -3,13 +3,13 @@ import { expect, test } from 'vitest'
 import type { Engine } from '../../src/engine/engine.ts'
 import { EdgeError } from '../../src/model/errors.ts'
 import type { Secret } from '../../src/model/secret.ts'
-import type { Job, Order } from '../../src/model/task.ts'
+import type { ArtifactOrder, Job } from '../../src/model/task.ts'
 
 /** An engine that works, and something for it to do. */
 export interface EngineStage extends AsyncDisposable {
   readonly engine: Engine
   /** With at least one manifest, whose content the engine's side can pull. */
-  readonly order: Order
+  readonly order: ArtifactOrder
   readonly authorization: Secret | undefined
   /** What must not be seen: the credentials of both sides. */
   readonly secrets: readonly string[]

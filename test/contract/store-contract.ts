@@ -1,8 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import type { EndedExecution, Execution, Result } from '../../src/model/execution.ts'
+import type { Delivery } from '../../src/model/delivery.ts'
 import type { Evidence } from '../../src/model/evidence.ts'
 import type { OpenTask, SettledState, SettledTask } from '../../src/model/task.ts'
-import type { Applied, AppliedObject, MissedSlot, ScheduleState, Store, UsedRun } from '../../src/store/store.ts'
+import type {
+  Applied,
+  AppliedObject,
+  MissedSlot,
+  PendingEvent,
+  ScheduleState,
+  Store,
+  UsedRun,
+} from '../../src/store/store.ts'
 import { digest, EXAMPLE_AT, execution, located, policy, task } from '../support/examples.ts'
 
 /** A database of its own that outlives the stores that are opened on it. */
@@ -13,6 +22,7 @@ export interface StorePlace extends AsyncDisposable {
 const NOW = EXAMPLE_AT
 const LEASE_MS = 60_000
 const DAY_MS = 86_400_000
+const CAPS = { submitsInFlight: 1000, openArtifacts: 1000 }
 const EU = { provider: 'dragonfly-eu', registry: 'harbor' }
 const PENDING = { ...EU, kind: 'pending' } as const
 const SUBMITTING = { ...EU, kind: 'submitting' } as const
@@ -157,7 +167,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.selected(running(execution()), tasks)
 
-      await expect(store.selected(running(execution()), [taskAt('3')])).rejects.toThrow(execution().id)
+      expect(await store.selected(running(execution()), [taskAt('3')])).toBe(false)
       expect(await store.tasks(execution().id)).toEqual([taskAt('1'), taskAt('2')])
       expect(await store.execution(execution().id)).toEqual(running(execution()))
     })
@@ -170,7 +180,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.selected(running(execution()), [failed, taskAt('2')])
 
-      expect(await store.claim(PENDING, 10, NOW, LEASE_MS)).toEqual([taskAt('2')])
+      expect(await store.claim(PENDING, 10, CAPS, NOW, LEASE_MS)).toEqual([taskAt('2')])
       expect(await store.openTasks(execution().id)).toBe(1)
       expect(await store.tasks(execution().id)).toEqual([failed, taskAt('2')])
     })
@@ -197,7 +207,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       expect(await store.end(ended(execution({ id: 'unheard of' })))).toBe(false)
 
       expect(await store.execution(execution().id)).toEqual(ended(execution()))
-      await expect(store.selected(running(execution()), [])).rejects.toThrow()
+      expect(await store.selected(running(execution()), [])).toBe(false)
     })
   })
 
@@ -227,7 +237,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using store = await place.open()
       await begun(store, [taskAt('1')])
 
-      await store.claim(PENDING, 1, NOW, LEASE_MS)
+      await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
 
       expect(await store.due(NOW + LEASE_MS - 1)).toEqual([])
       expect(await store.due(NOW + LEASE_MS)).toEqual([{ ...EU, pending: 1, submitting: 0, running: 0 }])
@@ -240,7 +250,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await begun(store, [taskAt('1'), taskAt('2', { nextAt: NOW + LEASE_MS + 1 })])
       expect(await store.nextDueAt()).toBe(NOW)
 
-      const [claimed] = await store.claim(PENDING, 1, NOW, LEASE_MS)
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
       expect(await store.nextDueAt()).toBe(NOW + LEASE_MS)
 
       await store.saveStep({ ...claimed!, nextAt: NOW + LEASE_MS + 2 })
@@ -249,8 +259,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await store.release({ ...claimed!, nextAt: NOW + 3 })
       expect(await store.nextDueAt()).toBe(NOW + 3)
 
-      await store.release(settled(taskAt('1'), 'Succeeded'))
-      await store.release(settled(taskAt('2'), 'Lost'))
+      await settle(store, settled(taskAt('1'), 'Succeeded'))
+      await settle(store, settled(taskAt('2'), 'Lost'))
       expect(await store.nextDueAt()).toBeUndefined()
     })
 
@@ -286,10 +296,10 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
         taskAt('8', { nextAt: NOW + 1 }),
       ])
 
-      expect(ids(await store.claim(PENDING, 2, NOW, LEASE_MS))).toEqual(['3', '2'])
-      expect(ids(await store.claim(PENDING, 2, NOW, LEASE_MS))).toEqual(['1'])
-      expect(ids(await store.claim(SUBMITTING, 9, NOW, LEASE_MS))).toEqual(['6'])
-      expect(ids(await store.claim(RUNNING, 9, NOW, LEASE_MS))).toEqual(['7'])
+      expect(ids(await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS))).toEqual(['3', '2'])
+      expect(ids(await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS))).toEqual(['1'])
+      expect(ids(await store.claim(SUBMITTING, 9, CAPS, NOW, LEASE_MS))).toEqual(['6'])
+      expect(ids(await store.claim(RUNNING, 9, CAPS, NOW, LEASE_MS))).toEqual(['7'])
     })
 
     test('is exclusive: nobody gets a task that someone else has', async () => {
@@ -300,7 +310,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
         Array.from({ length: 50 }, (_, n) => taskAt(String(n))),
       )
 
-      const claims = await Promise.all(Array.from({ length: 8 }, () => store.claim(PENDING, 7, NOW, LEASE_MS)))
+      const claims = await Promise.all(Array.from({ length: 8 }, () => store.claim(PENDING, 7, CAPS, NOW, LEASE_MS)))
 
       const taken = ids(claims.flat())
       expect(taken).toHaveLength(50)
@@ -311,30 +321,30 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1')])
-      await store.claim(PENDING, 1, NOW, LEASE_MS)
+      await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
 
-      expect(await store.claim(PENDING, 1, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
-      expect(ids(await store.claim(PENDING, 1, NOW + LEASE_MS, LEASE_MS))).toEqual(['1'])
+      expect(await store.claim(PENDING, 1, CAPS, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
+      expect(ids(await store.claim(PENDING, 1, CAPS, NOW + LEASE_MS, LEASE_MS))).toEqual(['1'])
     })
 
     test('is kept while steps are saved, and a step is there after a loss of the claim', async () => {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1')])
-      const [claimed] = await store.claim(PENDING, 1, NOW, LEASE_MS)
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
       const submitting = { ...claimed!, state: 'Submitting', attempts: 1 } as const
 
       await store.saveStep(submitting)
 
-      expect(await store.claim(SUBMITTING, 1, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
-      expect(await store.claim(SUBMITTING, 1, NOW + LEASE_MS, LEASE_MS)).toEqual([submitting])
+      expect(await store.claim(SUBMITTING, 1, CAPS, NOW + LEASE_MS - 1, LEASE_MS)).toEqual([])
+      expect(await store.claim(SUBMITTING, 1, CAPS, NOW + LEASE_MS, LEASE_MS)).toEqual([submitting])
     })
 
     test('of many steps that are saved at once, one that cannot be saved fails alone', async () => {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1'), taskAt('2')])
-      const claimed = await store.claim(PENDING, 2, NOW, LEASE_MS)
+      const claimed = await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS)
       const stranger = { ...claimed[0]!, id: 'unheard of' }
 
       const saved = await Promise.allSettled([
@@ -351,20 +361,49 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1')])
-      const [claimed] = await store.claim(PENDING, 1, NOW, LEASE_MS)
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
       const waiting = { ...claimed!, state: 'Running', nextAt: NOW + 5 } as const
 
       await store.release(waiting)
 
-      expect(await store.claim(RUNNING, 1, NOW + 4, LEASE_MS)).toEqual([])
-      expect(await store.claim(RUNNING, 1, NOW + 5, LEASE_MS)).toEqual([waiting])
+      expect(await store.claim(RUNNING, 1, CAPS, NOW + 4, LEASE_MS)).toEqual([])
+      expect(await store.claim(RUNNING, 1, CAPS, NOW + 5, LEASE_MS)).toEqual([waiting])
+    })
+
+    test('that ran out and was taken by nobody is still its worker’s; released, it is nobody’s', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [taskAt('1')])
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
+
+      await store.saveStep({ ...claimed!, attempts: 1 })
+      await store.release({ ...claimed!, attempts: 2 })
+
+      await expect(store.saveStep(claimed!)).rejects.toThrow('was taken over')
+      await expect(store.release(claimed!)).rejects.toThrow('was taken over')
+      expect((await store.tasks(execution().id)).map(({ attempts }) => attempts)).toEqual([2])
+    })
+
+    test('is kept for longer when it is renewed, and a task without one is not', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [taskAt('1'), taskAt('2')])
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
+
+      await store.renew([taskAt('1').id, taskAt('2').id], NOW + LEASE_MS - 1, LEASE_MS)
+
+      expect(claimed?.id).toBe(taskAt('1').id)
+      expect((await store.claim(PENDING, 9, CAPS, NOW + LEASE_MS, LEASE_MS)).map(({ id }) => id)).toEqual([
+        taskAt('2').id,
+      ])
+      expect(await store.claim(PENDING, 9, CAPS, NOW + 2 * LEASE_MS - 2, LEASE_MS)).toEqual([])
     })
 
     test('of a former life is given back at the start', async () => {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1'), taskAt('2')])
-      await store.claim(PENDING, 2, NOW, LEASE_MS)
+      await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS)
 
       await store.releaseLeases()
 
@@ -378,14 +417,14 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using store = await place.open()
       await begun(store, [taskAt('1')])
       const lost = settled(taskAt('1'), 'Lost')
-      await store.release(lost)
+      await settle(store, lost)
 
       await expect(store.saveStep(taskAt('1'))).rejects.toThrow(taskAt('1').id)
-      await store.release(settled(taskAt('1'), 'Succeeded'))
-      await store.release(taskAt('1'))
+      await expect(store.release(settled(taskAt('1'), 'Succeeded'))).rejects.toThrow(taskAt('1').id)
+      await expect(store.release(taskAt('1'))).rejects.toThrow(taskAt('1').id)
 
       expect(await store.tasks(execution().id)).toEqual([lost])
-      expect(await store.claim(PENDING, 9, NOW + DAY_MS, LEASE_MS)).toEqual([])
+      expect(await store.claim(PENDING, 9, CAPS, NOW + DAY_MS, LEASE_MS)).toEqual([])
       expect(await store.openTasks(execution().id)).toBe(0)
       expect(await store.warm([lost.ledgerKey])).toEqual([])
     })
@@ -399,7 +438,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
         states.map((state) => taskAt(state, { ledgerKey: state })),
       )
 
-      for (const state of states) await store.release(settled(taskAt(state, { ledgerKey: state }), state))
+      for (const state of states) await settle(store, settled(taskAt(state, { ledgerKey: state }), state))
 
       expect(await store.warm(states)).toEqual([{ key: 'Succeeded', warmAt: NOW + 7, evidence: evidence() }])
     })
@@ -407,12 +446,12 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
     test('never replaces newer knowledge of warmth by older', async () => {
       await using place = await newPlace()
       await using store = await place.open()
-      await begun(
-        store,
-        ['1', '2', '3'].map((id) => taskAt(id, { ledgerKey: 'k' })),
-      )
-      const release = (id: string, observedAt: number) =>
-        store.release(settled(taskAt(id, { ledgerKey: 'k' }), 'Succeeded', evidence({ observedAt })))
+      const release = async (id: string, observedAt: number) => {
+        const one = execution({ id })
+        await store.begin(one, {})
+        await store.selected(running(one), [{ ...taskAt(id, { ledgerKey: 'k' }), executionId: id }])
+        await settle(store, settled(taskAt(id, { ledgerKey: 'k' }), 'Succeeded', evidence({ observedAt })))
+      }
 
       await release('1', NOW + 5)
       await release('2', NOW + 4)
@@ -428,13 +467,207 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using place = await newPlace()
       await using store = await place.open()
       await begun(store, [taskAt('1', { ledgerKey: 'key-0' }), taskAt('2', { ledgerKey: 'key-1200' })])
-      await store.release(settled(taskAt('1', { ledgerKey: 'key-0' }), 'Succeeded'))
-      await store.release(settled(taskAt('2', { ledgerKey: 'key-1200' }), 'Succeeded'))
+      await settle(store, settled(taskAt('1', { ledgerKey: 'key-0' }), 'Succeeded'))
+      await settle(store, settled(taskAt('2', { ledgerKey: 'key-1200' }), 'Succeeded'))
 
       const entries = await store.warm(Array.from({ length: 1201 }, (_, n) => `key-${n}`))
 
       expect(entries.map(({ key }) => key)).toEqual(['key-0', 'key-1200'])
       expect(await store.warm([])).toEqual([])
+    })
+  })
+
+  describe('tasks that would do the same at the same engine', () => {
+    const twins = () => [taskAt('1', { ledgerKey: 'same' }), taskAt('2', { ledgerKey: 'same' })]
+
+    test('are one job: the second waits, and settles with the evidence of the first', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      const second = execution({ id: '20261121T020000Z-00000002' })
+      await begun(store, [twins()[0]!])
+      await store.begin(second, {})
+      await store.selected(running(second), [{ ...twins()[1]!, executionId: second.id }])
+
+      const [first, ...rest] = await store.claim(PENDING, 9, CAPS, NOW, LEASE_MS)
+      expect(first?.id).toBe(taskAt('1').id)
+      expect(rest).toEqual([])
+      await store.release({ ...first!, state: 'Running' })
+      expect(await store.claim(PENDING, 9, CAPS, NOW, LEASE_MS)).toEqual([])
+
+      await store.claim(RUNNING, 1, CAPS, NOW, LEASE_MS)
+      const along = await store.release(settled(first!, 'Succeeded'))
+
+      expect(along).toEqual([second.id])
+      expect(await store.openTasks(second.id)).toBe(0)
+      expect(await store.tasks(second.id)).toMatchObject([{ state: 'Succeeded', attempts: 0, evidence: evidence() }])
+    })
+
+    test('are not, where the first came to nothing: then the second does it', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, twins())
+      const [first] = await store.claim(PENDING, 9, CAPS, NOW, LEASE_MS)
+
+      expect(await store.release(settled(first!, 'Failed'))).toEqual([])
+
+      expect((await store.claim(PENDING, 9, CAPS, NOW, LEASE_MS)).map(({ id }) => id)).toEqual([taskAt('2').id])
+    })
+
+    test('a look at what is warm is not the same as preheating it', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [twins()[0]!, { ...twins()[1]!, purpose: 'look' }])
+
+      expect(await store.claim(PENDING, 9, CAPS, NOW, LEASE_MS)).toHaveLength(2)
+    })
+  })
+
+  describe('an execution that is given up', () => {
+    test('has no open task any more, and who has one loses it', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [taskAt('1'), taskAt('2')])
+      const [claimed] = await store.claim(PENDING, 1, CAPS, NOW, LEASE_MS)
+
+      await store.giveUp(execution().id, (open) => settled(open, 'Stopped'))
+
+      expect(await store.openTasks(execution().id)).toBe(0)
+      expect((await store.tasks(execution().id)).map(({ state }) => state)).toEqual(['Stopped', 'Stopped'])
+      await expect(store.release(claimed!)).rejects.toThrow('was taken over')
+    })
+
+    test('before it had selected, does not begin', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await store.begin(execution(), {})
+      await store.end(ended(execution(), { result: 'Stopped' }))
+
+      expect(await store.selected(running(execution()), [taskAt('1')])).toBe(false)
+      expect(await store.tasks(execution().id)).toEqual([])
+    })
+  })
+
+  describe('the inbox', () => {
+    const delivery = (key: string, receivedAt = NOW): Delivery => ({
+      key,
+      receivedAt,
+      registry: 'harbor',
+      kind: 'push',
+      repository: 'library/app',
+      tag: 'v1',
+    })
+    const event = (over: Partial<PendingEvent> = {}): PendingEvent => ({
+      policyKey: 'p',
+      repository: 'library/app',
+      reference: 'v1',
+      kinds: ['push'],
+      since: NOW,
+      ...over,
+    })
+
+    test('takes a delivery once, however often it is sent', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+
+      expect(await store.deliver([delivery('b', NOW + 1), delivery('a', NOW + 1), delivery('c')])).toBe(3)
+      expect(await store.deliver([delivery('a'), delivery('d', NOW + 2)])).toBe(1)
+
+      expect((await store.undelivered(3)).map(({ key }) => key)).toEqual(['c', 'a', 'b'])
+    })
+
+    test('what is routed waits as an event of its policy, a second one of the same subject with it', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await store.deliver([delivery('a'), delivery('b')])
+
+      await store.route([delivery('a')], [event(), event({ reference: 'v2', since: NOW + 5 })])
+      await store.route([delivery('b')], [event({ kinds: ['scan', 'push'], since: NOW + 9 })])
+
+      expect(await store.undelivered(9)).toEqual([])
+      expect(await store.deliver([delivery('a')])).toBe(0)
+      expect(await store.pendingEvents()).toEqual([
+        event({ kinds: ['push', 'scan'] }),
+        event({ reference: 'v2', since: NOW + 5 }),
+      ])
+    })
+
+    test('an execution takes its events with it, in one write', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await store.route([], [event(), event({ reference: 'v2' })])
+
+      await store.begin(execution(), { events: [event()] })
+
+      expect(await store.pendingEvents()).toEqual([event({ reference: 'v2' })])
+    })
+
+    test('forgets a delivery two days after it was routed, and never one that was not', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await store.deliver([delivery('routed'), delivery('waiting')])
+      await store.route([delivery('routed')], [])
+
+      await store.prune(NOW + 2 * DAY_MS)
+      expect(await store.deliver([delivery('routed')])).toBe(0)
+      await store.prune(NOW + 2 * DAY_MS + 1)
+
+      expect(await store.deliver([delivery('routed'), delivery('waiting')])).toBe(1)
+    })
+
+    test('a listing is kept together with what changed in it', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      expect(await store.listing('harbor', 'library')).toBeUndefined()
+
+      await store.saveListing('harbor', 'library', { at: NOW, body: 'one' }, [])
+      await store.saveListing('harbor', 'library', { at: NOW + 1, body: 'two' }, [event()])
+
+      expect(await store.listing('harbor', 'library')).toEqual({ at: NOW + 1, body: 'two' })
+      expect(await store.listing('harbor', 'other')).toBeUndefined()
+      expect(await store.pendingEvents()).toEqual([event()])
+    })
+  })
+
+  describe('what an operator says', () => {
+    test('a policy rests until it is resumed', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      const said = { by: 'ada', reason: 'incident', at: NOW }
+      await store.suspend('p', { ...said, reason: 'first' })
+      await store.suspend('p', said)
+      await store.suspend('*', said)
+
+      expect(await store.suspensions()).toEqual(new Map(Object.entries({ p: said, '*': said })))
+      expect(await store.resume('p')).toBe(true)
+      expect(await store.resume('p')).toBe(false)
+      expect([...(await store.suspensions()).keys()]).toEqual(['*'])
+    })
+
+    test('what a provider is known to hold is forgotten, and no other’s', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await begun(store, [taskAt('1', { ledgerKey: 'a' }), taskAt('2', { ledgerKey: 'b', provider: 'us' })])
+      await store.claim({ ...PENDING, provider: 'us' }, 1, CAPS, NOW, LEASE_MS)
+      await settle(store, settled(taskAt('1', { ledgerKey: 'a' }), 'Succeeded'))
+      await store.release(settled(taskAt('2', { ledgerKey: 'b', provider: 'us' }), 'Succeeded'))
+
+      expect(await store.invalidate('us')).toBe(1)
+
+      expect((await store.warm(['a', 'b'])).map(({ key }) => key)).toEqual(['a'])
+    })
+
+    test('the newest executions come first', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      for (const [id, at] of [
+        ['a', 1],
+        ['b', 3],
+        ['c', 2],
+      ] as const)
+        await store.begin(execution({ id, at, policyKey: id === 'c' ? 'other' : 'p' }), {})
+
+      expect((await store.recent(undefined, 2)).map(({ id }) => id)).toEqual(['b', 'c'])
+      expect((await store.recent('p', 9)).map(({ id }) => id)).toEqual(['b', 'a'])
     })
   })
 
@@ -444,8 +677,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using store = await place.open()
       await begun(store, [taskAt('2'), taskAt('1')])
       expect(await store.unsentReports(9)).toEqual([])
-      await store.release(settled(taskAt('1'), 'Succeeded'))
-      await store.release(settled(taskAt('2'), 'Failed'))
+      await settle(store, settled(taskAt('1'), 'Succeeded'))
+      await settle(store, settled(taskAt('2'), 'Failed'))
       const over = ended(execution())
       await store.end(over)
 
@@ -593,7 +826,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using store = await place.open()
       await begun(store, [taskAt('1')])
       const warm = settled(taskAt('1'), 'Succeeded', evidence({ observedAt: NOW }))
-      await store.release(warm)
+      await settle(store, warm)
       await store.recordPush(NOW)
 
       await store.prune(NOW + DAY_MS)
@@ -625,8 +858,8 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await store.apply(applied([object('a')]), [schedule('a')])
       await store.begin(execution(), { schedule: schedule('b'), missed: [missed('b', NOW)], run: usedRun() })
       await store.selected(running(execution()), [taskAt('1'), taskAt('2')])
+      await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS)
       await store.release(settled(taskAt('1'), 'Succeeded'))
-      await store.claim(PENDING, 1, NOW, LEASE_MS)
       await store.saveStep(claimed)
       await endedAt(store, 'over', { at: 1 })
       await store.recordPush(NOW)
@@ -721,7 +954,7 @@ async function begun(store: Store, tasks: readonly (OpenTask | SettledTask)[]): 
 }
 
 function taskAt(id: string, overrides: Partial<OpenTask> = {}): OpenTask {
-  return task({ ...overrides, id: `${execution().id}/${id}` })
+  return task({ ledgerKey: id, ...overrides, id: `${execution().id}/${id}` })
 }
 
 /** What {@link taskAt} was given. */
@@ -745,4 +978,10 @@ function evidence(overrides: Partial<Evidence> = {}): Evidence {
     peers: 1,
     ...overrides,
   }
+}
+
+/** Releases a task whoever has it: all that is due is claimed first. */
+async function settle(store: Store, task: Parameters<Store['release']>[0]): Promise<void> {
+  for (const which of [PENDING, SUBMITTING, RUNNING]) await store.claim(which, 1000, CAPS, NOW + DAY_MS, LEASE_MS)
+  await store.release(task)
 }

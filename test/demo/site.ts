@@ -104,6 +104,7 @@ async function open(closers: Closers): Promise<DemoSite> {
   for (const [name, url] of Object.entries(bindings))
     config.setIn(['secrets', 'bindings', name, 'hosts'], [new URL(url).host])
   config.setIn(['state', 'dir'], join(root, 'data'))
+  config.setIn(['http'], { probes: '127.0.0.1:0', api: '127.0.0.1:0', webhooks: '127.0.0.1:0' })
   // Submissions are announced there.
   config.setIn(['log', 'level'], 'debug')
   await writeFile(join(root, 'preheatd.yaml'), String(config))
@@ -148,6 +149,10 @@ async function fill(harbor: FakeHarbor): Promise<DemoImages> {
   }
   await harbor.push({ ...image, repository: 'web', tags: ['v2.2.0-rc1'], seed: 'candidate' })
   await harbor.push({ ...image, repository: 'base/debian', tags: ['13'], seed: 'not approved' })
+  // What a proxy cache would have fetched by now.
+  const upstream = { ...image, project: 'dockerhub' }
+  await harbor.push({ ...upstream, repository: 'library/nginx', tags: ['1.27'], seed: 'nginx' })
+  await harbor.push({ ...upstream, repository: 'grafana/grafana', tags: ['11.3.0'], seed: 'grafana' })
   return images
 }
 

@@ -80,6 +80,8 @@ export interface DragonflyOptions {
   readonly requestsPerSecond?: number
   /** As real managers do since 2.1.1; default false. */
   readonly refusesLoopback?: boolean
+  /** By what nodes name what they pull, whatever the manager does: `digest` is the Helm chart's default. Default `url`. */
+  readonly nodeIds?: 'url' | 'digest'
   /** By repository; the others are complete. */
   readonly outcomes?: Readonly<Record<string, Outcome>>
   /** Default the system's. */
@@ -149,6 +151,7 @@ interface Profile {
   readonly missing: string
 }
 
+const BY_DIGEST = 'enable_task_id_based_blob_digest'
 const LATEST_ARGS = { ips: null, concurrent_task_count: 8, concurrent_peer_count: 500 }
 const SELECTING_ARGS = { urls: null, piece_length: null, application: '', count: null, percentage: null }
 const GET_TASK_ARGS = {
@@ -211,7 +214,7 @@ const PROFILES: Readonly<Record<ManagerVersion, Profile>> = {
   '2.4.1': V2_4_1,
   '2.5.1': V2_5_1,
   // The contract leaves the default open; the issue behind it asked for true.
-  next: { ...V2_5_1, args: { ...V2_5_1.args, enable_task_id_based_blob_digest: true } },
+  next: { ...V2_5_1, args: { ...V2_5_1.args, [BY_DIGEST]: true } },
 }
 
 const JSON_TYPE = { 'content-type': 'application/json; charset=utf-8' }
@@ -269,6 +272,7 @@ export class FakeDragonfly implements AsyncDisposable {
   readonly #jobs = new Map<number, FakeJob>()
   readonly #lostJobs: FakeJob[] = []
   readonly #evicted = new Set<string>()
+  readonly #pulled = new Set<string>()
   #lastId = 0
   #postsNow = 0
 
@@ -328,19 +332,32 @@ export class FakeDragonfly implements AsyncDisposable {
     for (const digest of digests) this.#evicted.add(digest)
   }
 
-  /** The truth, whatever rows say: digests of the blobs that a cluster really holds, wholly or on some host. */
+  /** A node of every cluster pulls these, through a seed: both hold them, under the ids that nodes use. */
+  pull(...urls: readonly string[]): void {
+    for (const url of urls) this.#pulled.add(url)
+  }
+
+  /** The truth, whatever rows say: digests of the blobs, and last parts of the files, that a cluster really holds, wholly or on some host. */
   cached(cluster: number): Set<string> {
     return new Set(this.#holdings(cluster).flatMap(({ url, isWhole }) => (isWhole ? [digestOf(url)] : [])))
   }
 
   #holdings(cluster: number): Holding[] {
-    return [...this.#lostJobs, ...this.#jobs.values()].flatMap((job) => {
+    const preheated = [...this.#lostJobs, ...this.#jobs.values()].flatMap((job) => {
       if (job.type !== 'preheat' || this.#now() < job.createdAt + this.#jobMs) return []
       const inCluster = job.targets.filter((target) => target.cluster.id === cluster)
-      return inCluster
-        .flatMap((target) => holdings(job, target.cluster, target.outcome))
-        .filter(({ url }) => !this.#evicted.has(digestOf(url)))
+      return inCluster.flatMap((target) => holdings(job, target.cluster, target.outcome))
     })
+    const nodes = this.clusters.filter(({ id }) => id === cluster)
+    const pulled = nodes.flatMap((one) => [...this.#pulled].flatMap((url) => this.#pulledBy(one, url)))
+    return [...preheated, ...pulled].filter(({ url }) => !this.#evicted.has(digestOf(url)))
+  }
+
+  #pulledBy(cluster: FakeCluster, url: string): Holding[] {
+    const taskId = taskIdOf(url, { [BY_DIGEST]: this.#options.nodeIds === 'digest' })
+    const seeds = hosts(cluster, 'seed')
+    const through = seeds.length === 0 ? [] : [seedFor(url, seeds)]
+    return [...hosts(cluster, 'peer').slice(0, 1), ...through].map((host) => ({ url, host, isWhole: true, taskId }))
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -472,7 +489,7 @@ export class FakeDragonfly implements AsyncDisposable {
         ? preheatArgs(record(sent!['args']), this.#profile)
         : getTaskArgs(record(sent!['args']), this.#profile)
     const targets = this.#targets(clusterIds)
-    const blobs = type === 'preheat' ? await this.#resolve(args) : []
+    const blobs = type !== 'preheat' ? [] : args['type'] === 'file' ? filesOf(args) : await this.#resolve(args)
     const bio = post.bio ?? ''
     if (bio.length > 1024) throw new Answer(500, { message: 'Internal Server Error' })
     const job: FakeJob = {
@@ -792,7 +809,8 @@ function holdings(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Holding
 
 /** As contracts/dragonfly.md §1.5 tells it since 2.2.3; by digest where the flag is there and set. */
 function taskIdOf(url: string, args: Readonly<Record<string, unknown>>): string {
-  if (args['enable_task_id_based_blob_digest'] === true) return digestOf(url).replace(/^sha256:/, '')
+  // Only of a URL that ends in the digest of a blob: a file’s id is made of its URL whatever the flag says.
+  if (args[BY_DIGEST] === true && /\/blobs\/sha256:/.test(url)) return digestOf(url).replace(/^sha256:/, '')
   const piece = typeof args['piece_length'] === 'number' ? `${args['piece_length']}` : ''
   return sha256(
     `${url}${(args['tag'] as string | undefined) ?? ''}${(args['application'] as string | undefined) ?? ''}${piece}STANDARD`,
@@ -854,6 +872,11 @@ async function manifest(url: string, headers: Record<string, string>): Promise<R
   throw new Answer(500, { message: response.status === 401 ? `Get "${url}": ${said}` : said })
 }
 
+/** A manager dials none of them (contracts/dragonfly.md §1.2, §1.4). */
+function filesOf({ urls, url }: Readonly<Record<string, unknown>>): string[] {
+  return [...(Array.isArray(urls) ? (urls as string[]) : []), ...(typeof url === 'string' && url !== '' ? [url] : [])]
+}
+
 function blobUrls(base: string, one: Record<string, unknown>): string[] {
   const layers = (one['layers'] ?? []) as { digest: string }[]
   const config = one['config'] as { digest: string } | undefined
@@ -879,7 +902,7 @@ function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile
     const errors = `Key: 'CreatePreheatJobRequest.Args.${field}' Error:Field validation for '${field}' failed on the '${tag}' tag`
     return new Answer(422, { errors })
   }
-  if (args['type'] !== 'image') throw invalid('Type', 'oneof')
+  if (args['type'] !== 'image' && args['type'] !== 'file') throw invalid('Type', 'oneof')
   const { timeout = 0, url = '' } = args
   const scope = (args['scope'] as string | undefined) ?? ''
   if (profile.scopes !== undefined && scope !== '' && !profile.scopes.includes(scope)) throw invalid('Scope', 'oneof')
@@ -898,9 +921,12 @@ function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile
     if (typeof value === 'number' && value > most) throw invalid(field, 'lte')
   }
   if ('ips' in profile.args && Array.isArray(args['ips']) && args['ips'].length === 0) throw invalid('IPs', 'gte')
-  if (url === '') throw new Answer(500, { message: 'invalid params: url is required' })
+  const isFile = args['type'] === 'file'
+  if (url === '' && !(isFile && filesOf(args).length > 0)) {
+    throw new Answer(500, { message: `invalid params: ${isFile ? 'url or urls' : 'url'} is required` })
+  }
   return {
-    type: 'image',
+    type: args['type'],
     url,
     tag: args['tag'] ?? '',
     filtered_query_params: args['filtered_query_params'] ?? FILTERED_QUERY_PARAMS,

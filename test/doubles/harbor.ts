@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { randomBytes } from 'node:crypto'
+import { childrenOf, ProxyCache, type ProxyOptions } from './harbor-proxy.ts'
 import { buildImage, pushBuilt, type BuiltImage, type ImageOptions } from '../support/oci-images.ts'
 
 /** What came in, in order. */
@@ -40,7 +41,8 @@ export interface HarborPush extends ImageOptions {
 export interface HarborFault {
   /** Of the path, without the query. */
   readonly path: RegExp
-  readonly page?: number
+  /** How many fitting requests are let through first. */
+  readonly skip?: number
   /** How often it strikes; default always. */
   readonly times?: number
   readonly answer:
@@ -63,8 +65,40 @@ export interface HarborFault {
     | { readonly kind: 'cut' }
 }
 
+/** Kinds of accessory that matter to anybody. */
+export type AccessoryType = 'signature.cosign' | 'signature.notation' | 'sbom.harbor'
+
+/** What Harbor's scanner says of an artifact. */
+export interface ScanReport {
+  /** Default 1.1. */
+  readonly version?: '1.0' | '1.1'
+  /** Default `Success`. */
+  readonly status?: string
+  /** Default: the first vulnerability's, or None. */
+  readonly severity?: string
+  readonly vulnerabilities?: readonly { readonly id: string; readonly severity: string }[]
+}
+
+export interface FakeAllowlist {
+  readonly ids: readonly string[]
+  /** In seconds since 1970. */
+  readonly expiresAt?: number
+}
+
+interface Project {
+  readonly id: number
+  metadata: Record<string, string>
+  allowlist: FakeAllowlist
+}
+
+const REPORT_TYPES = {
+  '1.1': 'application/vnd.security.vulnerability.report; version=1.1',
+  '1.0': 'application/vnd.scanner.adapter.vuln.report.harbor+json; version=1.0',
+}
+
 interface Row {
   readonly id: number
+  readonly pushedAt: number
   readonly project: string
   /** Without the project. */
   readonly repository: string
@@ -92,11 +126,20 @@ export class FakeHarbor implements AsyncDisposable {
   readonly #options: FakeHarborOptions
   readonly #server: Server
   readonly #accounts: Map<string, string>
-  readonly #projects = new Map<string, { readonly id: number; metadata: Record<string, string> }>()
+  /** What proxy caches and push times go by. */
+  now: () => number = () => Date.now()
+  readonly #projects = new Map<string, Project>()
+  readonly #proxies = new Map<string, ProxyCache>()
   readonly #repositoryIds = new Map<string, number>()
+  /** By repository with its project and digest. */
+  readonly #accessories = new Map<string, AccessoryType[]>()
+  readonly #reports = new Map<string, ScanReport>()
+  readonly #forbidden = new Set<string>()
+  #systemAllowlist: FakeAllowlist = { ids: [] }
   readonly #tokens = new Map<string, { readonly scopes: readonly string[]; readonly until: number }>()
-  #rows: Row[] = []
-  #faults: { readonly fault: HarborFault; left: number }[] = []
+  /** By repository with its project. */
+  readonly #rows = new Map<string, Row[]>()
+  #faults: { readonly fault: HarborFault; skip: number; left: number }[] = []
   #lastId = 0
 
   private constructor(options: FakeHarborOptions) {
@@ -127,10 +170,47 @@ export class FakeHarbor implements AsyncDisposable {
   }
 
   /** Adds a project, or sets the metadata of one. Values are strings, as in Harbor. A push adds its project itself. */
-  project(name: string, metadata: Readonly<Record<string, string>> = {}): void {
-    const project = this.#projects.get(name) ?? { id: ++this.#lastId, metadata: {} }
+  project(name: string, metadata: Readonly<Record<string, string>> = {}, allowlist: FakeAllowlist = { ids: [] }): void {
+    const project = this.#projects.get(name) ?? { id: ++this.#lastId, metadata: {}, allowlist }
     project.metadata = { public: 'false', ...metadata }
+    project.allowlist = allowlist
     this.#projects.set(name, project)
+  }
+
+  /** Adds a proxy-cache project; what is put upstream is in it once it was pulled through. */
+  proxy(name: string, options: ProxyOptions = {}): ProxyCache {
+    this.project(name)
+    const cache = new ProxyCache(name, ++this.#lastId, options, {
+      find: (repository, reference) =>
+        this.#here(name, repository).find(({ image, tags }) => image.digest === reference || tags.has(reference))
+          ?.image,
+      add: (repository, image, tags) => {
+        this.add(name, repository, image, tags)
+      },
+    })
+    this.#proxies.set(name, cache)
+    return cache
+  }
+
+  /** Lays something beside an artifact, also beside a manifest of an index. */
+  accessory(repository: string, digest: string, type: AccessoryType): void {
+    const key = `${repository}@${digest}`
+    this.#accessories.set(key, [...(this.#accessories.get(key) ?? []), type])
+  }
+
+  /** Gives an artifact a report; one that has none was never scanned. */
+  scan(repository: string, digest: string, report: ScanReport): void {
+    this.#reports.set(`${repository}@${digest}`, report)
+  }
+
+  /** Sets the system's CVE allowlist. */
+  allow(allowlist: FakeAllowlist): void {
+    this.#systemAllowlist = allowlist
+  }
+
+  /** Takes a permission from every account: `artifact:list`. */
+  forbid(permission: string): void {
+    this.#forbidden.add(permission)
   }
 
   /** Builds an artifact and pushes it; a tag that points elsewhere moves. */
@@ -153,12 +233,19 @@ export class FakeHarbor implements AsyncDisposable {
     if (!this.#projects.has(project)) this.project(project)
     const key = `${project}/${repository}`
     if (!this.#repositoryIds.has(key)) this.#repositoryIds.set(key, ++this.#lastId)
-    const here = this.#rows.filter((row) => row.project === project && row.repository === repository)
+    const here = this.#here(project, repository)
     for (const row of here) for (const tag of tags) row.tags.delete(tag)
     const known = here.find((row) => row.image.digest === image.digest)
     if (known === undefined) {
-      const row = { id: ++this.#lastId, project, repository, image, tags: new Set(tags), labels: new Set(labels) }
-      this.#rows.push(row)
+      here.push({
+        id: ++this.#lastId,
+        pushedAt: this.now(),
+        project,
+        repository,
+        image,
+        tags: new Set(tags),
+        labels: new Set(labels),
+      })
     } else {
       for (const tag of tags) known.tags.add(tag)
       for (const label of labels) known.labels.add(label)
@@ -167,14 +254,14 @@ export class FakeHarbor implements AsyncDisposable {
 
   /** Deletes an artifact with its tags. */
   delete(project: string, repository: string, digest: string): void {
-    this.#rows = this.#rows.filter(
-      (row) => !(row.project === project && row.repository === repository && row.image.digest === digest),
-    )
+    const here = this.#here(project, repository)
+    const index = here.findIndex(({ image }) => image.digest === digest)
+    if (index >= 0) here.splice(index, 1)
   }
 
   /** Takes a tag away; the artifact stays. */
   untag(project: string, repository: string, tag: string): void {
-    for (const row of this.#rows) if (row.project === project && row.repository === repository) row.tags.delete(tag)
+    for (const row of this.#here(project, repository)) row.tags.delete(tag)
   }
 
   /** Changes an account's password; the old one stops working at once. */
@@ -184,7 +271,7 @@ export class FakeHarbor implements AsyncDisposable {
 
   /** Makes matching requests go wrong; the first fault that fits strikes. */
   fail(fault: HarborFault): void {
-    this.#faults.push({ fault, left: fault.times ?? Infinity })
+    this.#faults.push({ fault, skip: fault.skip ?? 0, left: fault.times ?? Infinity })
   }
 
   /** All faults gone. */
@@ -238,10 +325,7 @@ export class FakeHarbor implements AsyncDisposable {
 
   #strike(request: HarborRequest): HarborFault['answer'] | undefined {
     const hit = this.#faults.find(
-      ({ fault, left }) =>
-        left > 0 &&
-        fault.path.test(request.path) &&
-        (fault.page === undefined || fault.page === Number(request.query.get('page') ?? 1)),
+      (one) => one.left > 0 && one.fault.path.test(request.path) && (one.skip === 0 || one.skip-- === 0),
     )
     if (hit !== undefined) hit.left--
     return hit?.fault.answer
@@ -259,23 +343,69 @@ export class FakeHarbor implements AsyncDisposable {
     if (path === '/ping') return text(200, 'Pong')
     if (path === '/systeminfo') return json(this.#systemInfo(account !== undefined))
     if (account === undefined) return refusal(401, 'UNAUTHORIZED', 'unauthorized')
+    if (path === '/system/CVEAllowlist') return json(allowlistBody(this.#systemAllowlist))
+    const [, registryId] = /^\/registries\/(\d+)$/.exec(path) ?? []
+    if (registryId !== undefined) return this.#upstreamBody(Number(registryId))
     const [, project, rest] = /^\/projects\/([^/]+)(\/.*)?$/.exec(path) ?? []
     if (project === undefined) return refusal(404, 'NOT_FOUND', 'path not found')
     const name = decodeURIComponent(project)
-    const found = this.#findProject(name, rest !== undefined || request.headers['x-is-resource-name'] === 'true')
+    const goesByHeader = rest === undefined || rest === '/artifacts'
+    const found = this.#findProject(name, !goesByHeader || request.headers['x-is-resource-name'] === 'true')
     if (found === undefined) return refusal(404, 'NOT_FOUND', `project ${name} not found`)
-    if (rest === undefined) return json(this.#projectBody(found))
+    this.#proxies.get(found)?.settle(this.now())
+    if (rest === undefined) return this.#unless('project:read', () => json(this.#projectBody(found)))
     if (rest === '/artifacts' && this.#options.projectWideListing !== false)
-      return this.#artifactPage(request, (row) => row.project === found)
-    if (rest === '/repositories') return this.#repositoryPage(request, found)
-    const repository = /^\/repositories\/([^/]+)\/artifacts$/.exec(rest)?.[1]
+      return this.#unless('artifact:list', () => this.#artifactPage(request, (row) => row.project === found))
+    if (rest === '/repositories') return this.#unless('repository:list', () => this.#repositoryPage(request, found))
+    const [, repository, below] = /^\/repositories\/([^/]+)\/artifacts(?:\/(.+))?$/.exec(rest) ?? []
     if (repository === undefined) return refusal(404, 'NOT_FOUND', 'path not found')
     // The router takes one encoding away and Harbor the other: `sub%2Fapp` has become two path segments by then.
     const once = decodeURIComponent(repository)
     const wanted = once.includes('/') ? undefined : decodeURIComponent(once)
     if (wanted === undefined || !this.#repositoryIds.has(`${found}/${wanted}`))
       return refusal(404, 'NOT_FOUND', `repository ${found}/${once} not found`)
-    return this.#artifactPage(request, (row) => row.project === found && row.repository === wanted)
+    if (below !== undefined) return this.#artifact(request, found, wanted, below)
+    return this.#unless('artifact:list', () =>
+      this.#artifactPage(request, (row) => row.project === found && row.repository === wanted),
+    )
+  }
+
+  #here(project: string, repository: string): Row[] {
+    const key = `${project}/${repository}`
+    const here = this.#rows.get(key) ?? []
+    this.#rows.set(key, here)
+    return here
+  }
+
+  #unless(permission: string, answer: () => Answer): Answer {
+    return this.#forbidden.has(permission) ? refusal(403, 'FORBIDDEN', 'forbidden') : answer()
+  }
+
+  #upstreamBody(id: number): Answer {
+    const proxy = [...this.#proxies.values()].find(({ registryId }) => registryId === id)
+    if (proxy === undefined) return refusal(404, 'NOT_FOUND', `registry ${id} not found`)
+    return this.#unless('registry:read', () => json({ id, name: 'upstream', status: proxy.health }))
+  }
+
+  /** One artifact by tag or digest, or its report. A manifest of an index is an artifact too. */
+  #artifact(request: HarborRequest, project: string, repository: string, below: string): Answer {
+    const [reference = '', ...addition] = below.split('/')
+    const rows = this.#here(project, repository)
+    const row =
+      rows.find(({ image, tags }) => image.digest === reference || tags.has(reference)) ??
+      childRow(
+        rows.find(({ image }) => image.isIndex && image.documents.has(reference)),
+        reference,
+      )
+    if (row === undefined) return refusal(404, 'NOT_FOUND', `artifact ${project}/${repository}:${reference} not found`)
+    if (addition.length === 0) return this.#unless('artifact:read', () => json(this.#artifactBody(row, request)))
+    if (addition.join('/') !== 'additions/vulnerabilities') return refusal(404, 'NOT_FOUND', 'path not found')
+    return this.#unless('artifact-addition:read', () => {
+      const report = this.#reportOf(row, request)
+      if (report === undefined) return json({})
+      const { vulnerabilities = [] } = report
+      return json({ [REPORT_TYPES[report.version ?? '1.1']]: { severity: severityOf(report), vulnerabilities } })
+    })
   }
 
   /** A number is an id, unless the header says that it is a name. */
@@ -285,36 +415,44 @@ export class FakeHarbor implements AsyncDisposable {
   }
 
   #projectBody(name: string): unknown {
-    const { id, metadata } = this.#projects.get(name)!
-    return { project_id: id, name, owner_name: 'admin', registry_id: 0, metadata }
+    const { id, metadata, allowlist } = this.#projects.get(name)!
+    const registryId = this.#proxies.get(name)?.registryId ?? 0
+    const cve_allowlist = allowlistBody(allowlist)
+    return { project_id: id, name, owner_name: 'admin', registry_id: registryId, metadata, cve_allowlist }
   }
 
   #repositoryPage(request: HarborRequest, project: string): Answer {
     const repositories = [...this.#repositoryIds]
-      .filter(
-        ([name]) =>
-          name.startsWith(`${project}/`) && this.#rows.some((row) => `${row.project}/${row.repository}` === name),
-      )
+      .filter(([name]) => name.startsWith(`${project}/`) && (this.#rows.get(name)?.length ?? 0) > 0)
       .map(([name, id]) => ({ id, name, artifact_count: 1, pull_count: 0 }))
-    return page(request, repositories)
+    return page(request, sorted(request, 'repository_id', within(request, 'repository_id', repositories)))
   }
 
-  #artifactPage(request: HarborRequest, within: (row: Row) => boolean): Answer {
-    const q = request.query.get('q') ?? ''
-    const rows = this.#rows.filter(within).filter((row) => !q.split(',').includes('tags=*') || row.tags.size > 0)
-    // By push time, newest first, is Harbor's default; rows are kept in the order of their ids.
-    if (request.query.get('sort') !== 'id') rows.reverse()
-    const flags = {
-      tags: request.query.get('with_tag') !== 'false',
-      labels: request.query.get('with_label') === 'true',
-    }
-    return page(request, rows, (row) => this.#artifactBody(row, flags))
+  #artifactPage(request: HarborRequest, among: (row: Row) => boolean): Answer {
+    const all = [...this.#rows.values()].flat().filter(among)
+    const children = new Map<string, Set<string>>()
+    for (const { project, repository, image } of all)
+      if (image.isIndex) {
+        const key = `${project}/${repository}`
+        const known = children.get(key) ?? new Set()
+        for (const child of childrenIn(image)) known.add(child)
+        children.set(key, known)
+      }
+    const isListed = ({ project, repository, image, tags }: Row) =>
+      tags.size > 0 ||
+      (!filtersOf(request).includes('tags=*') && children.get(`${project}/${repository}`)?.has(image.digest) !== true)
+    const rows = sorted(request, 'id', within(request, 'id', all.filter(isListed)))
+    return page(request, rows, (row) => this.#artifactBody(row, request))
   }
 
-  #artifactBody(row: Row, flags: { readonly tags: boolean; readonly labels: boolean }): unknown {
+  #artifactBody(row: Row, request: HarborRequest): unknown {
     const { image } = row
-    const named = (names: ReadonlySet<string>) =>
-      names.size === 0 ? null : [...names].map((name) => ({ id: 1, name }))
+    const asks = (flag: string) => request.query.get(flag) === 'true'
+    const named = (names: ReadonlySet<string>, rest: object = {}) =>
+      names.size === 0 ? null : [...names].map((name) => ({ id: 1, name, ...rest }))
+    const pushed = { push_time: new Date(row.pushedAt).toISOString() }
+    const report = asks('with_scan_overview') ? this.#reportOf(row, request) : undefined
+    const accessories = this.#accessories.get(`${row.project}/${row.repository}@${image.digest}`)
     return {
       id: row.id,
       type: image.harborType,
@@ -322,12 +460,22 @@ export class FakeHarbor implements AsyncDisposable {
       repository_name: `${row.project}/${row.repository}`,
       digest: image.digest,
       size: image.manifests.flatMap(({ blobs }) => blobs).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
-      push_time: '2026-11-20T10:00:00.000Z',
-      references: image.isIndex ? image.manifests.map(({ digest }) => ({ child_digest: digest })) : null,
-      tags: flags.tags ? named(row.tags) : null,
-      ...(flags.labels && { labels: named(row.labels) }),
-      accessories: null,
+      ...pushed,
+      pull_time: '0001-01-01T00:00:00.000Z',
+      references: image.isIndex ? childrenIn(image).map((digest) => ({ child_digest: digest })) : null,
+      tags: request.query.get('with_tag') === 'false' ? null : named(row.tags, pushed),
+      ...(asks('with_label') && { labels: named(row.labels) }),
+      accessories: asks('with_accessory') && accessories !== undefined ? accessories.map((type) => ({ type })) : null,
+      addition_links: image.harborType === 'IMAGE' ? { vulnerabilities: { href: '/here', absolute: false } } : {},
+      ...(report && { scan_overview: { [REPORT_TYPES[report.version ?? '1.1']]: overviewOf(report) } }),
     }
+  }
+
+  /** The report, where the client takes its kind. */
+  #reportOf({ project, repository, image }: Row, request: HarborRequest): ScanReport | undefined {
+    const report = this.#reports.get(`${project}/${repository}@${image.digest}`)
+    const taken = String(request.headers['x-accept-vulnerabilities'] ?? REPORT_TYPES['1.0']).split(/,\s*/)
+    return report && taken.includes(REPORT_TYPES[report.version ?? '1.1']) ? report : undefined
   }
 
   #systemInfo(known: boolean): unknown {
@@ -374,10 +522,32 @@ export class FakeHarbor implements AsyncDisposable {
     }
     if (repository === undefined || kind === undefined || reference === undefined)
       return request.path === '/v2/' ? json({}) : refusal(404, 'NAME_UNKNOWN', 'unknown')
-    const rows = this.#rows.filter((row) => `${row.project}/${row.repository}` === repository)
+    const [project = '', ...name] = repository.split('/')
+    const proxied = this.#proxied(request, project, name.join('/'), kind, reference)
+    if (proxied !== undefined) return proxied
+    const rows = this.#here(project, name.join('/'))
     if (kind === 'tags') return json({ name: repository, tags: rows.flatMap((row) => [...row.tags]) })
     if (this.#options.upstream !== undefined) return this.#fromUpstream(this.#options.upstream, request)
     return kind === 'blobs' ? blob(rows, reference) : manifest(rows, reference)
+  }
+
+  /** Undefined for what is answered as in every other project. */
+  #proxied(
+    request: HarborRequest,
+    project: string,
+    repository: string,
+    kind: string,
+    reference: string,
+  ): Answer | undefined {
+    const proxy = this.#proxies.get(project)
+    if (proxy === undefined || kind !== 'manifests') return undefined
+    proxy.settle(this.now())
+    const answer = proxy.manifest(request.method, repository, reference, this.now())
+    if (answer.kind === 'local') return undefined
+    if (answer.kind === 'missing') return refusal(404, 'NOT_FOUND', `${repository} not found`)
+    if (answer.kind === 'moved') return { status: 301, headers: { location: answer.location }, body: Buffer.alloc(0) }
+    const headers = { 'content-type': answer.mediaType, 'docker-content-digest': answer.digest }
+    return { status: 200, headers, body: answer.bytes }
   }
 
   async #fromUpstream(upstream: string, request: HarborRequest): Promise<Answer> {
@@ -413,6 +583,46 @@ function blob(rows: readonly Row[], digest: string): Answer {
     headers: { 'content-type': 'application/octet-stream', 'docker-content-digest': digest },
     body: bytes,
   }
+}
+
+/** A manifest of an index as a row of its own, as Harbor keeps it. */
+function childRow(parent: Row | undefined, digest: string): Row | undefined {
+  if (parent === undefined) return undefined
+  const image = { ...parent.image, digest, isIndex: false }
+  return { ...parent, id: 0, image, tags: new Set(), labels: new Set() }
+}
+
+function childrenIn({ documents, digest }: BuiltImage): string[] {
+  return childrenOf(documents.get(digest)!.bytes) ?? []
+}
+
+function severityOf({ severity, vulnerabilities }: ScanReport): string {
+  return severity ?? vulnerabilities?.[0]?.severity ?? 'None'
+}
+
+function overviewOf(report: ScanReport): object {
+  return { report_id: 'r', scan_status: report.status ?? 'Success', severity: severityOf(report) }
+}
+
+function allowlistBody({ ids, expiresAt }: FakeAllowlist): object {
+  return { id: 1, items: ids.map((id) => ({ cve_id: id })), expires_at: expiresAt ?? null }
+}
+
+function filtersOf(request: HarborRequest): string[] {
+  return (request.query.get('q') ?? '').split(',')
+}
+
+/** A range of ids in `q`; what is called otherwise is ignored, as Harbor ignores it. */
+function within<T extends { readonly id: number }>(request: HarborRequest, column: string, all: readonly T[]): T[] {
+  const [range] = filtersOf(request).filter((one) => one.startsWith(`${column}=[`))
+  const [, min = '', max = ''] = /\[(\d*)~(\d*)\]$/.exec(range ?? '') ?? []
+  return all.filter(({ id }) => (min === '' || id >= Number(min)) && (max === '' || id <= Number(max)))
+}
+
+/** By id when asked for by the right name; else newest first, which is Harbor's default. */
+function sorted<T extends { readonly id: number }>(request: HarborRequest, column: string, all: readonly T[]): T[] {
+  const ascending = request.query.get('sort') === column
+  return [...all].sort((a, b) => (ascending ? a.id - b.id : b.id - a.id))
 }
 
 /** One page of a listing: default size 10, at most 100, the total in a header (contracts/harbor.md §4.3). */

@@ -1,9 +1,12 @@
 import { access, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { versionTraps } from '../../src/commands/check.ts'
+import { harborTraps, lifeText, providerTraps, versionTraps } from '../../src/commands/check.ts'
+import type { Provider } from '../../src/model/provider.ts'
+import { Secret } from '../../src/model/secret.ts'
 import { TOKEN } from '../doubles/dragonfly.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli, type Ended } from '../support/cli.ts'
+import { EXAMPLE_AT, provider } from '../support/examples.ts'
 import {
   addHarbor,
   GIT_PASSWORD,
@@ -72,7 +75,7 @@ test('all that the daemon reaches is reached and named, with versions and abilit
   expect(ended, ended.stderr).toMatchObject({ code: 0, stderr: '' })
   const lines = ended.stdout.split('\n').filter((line) => /^[✔✗]/.test(line))
   expect(lines).toEqual([
-    expect.stringMatching(/^✔ source http:\S+ main {2}readable, at [0-9a-f]{19}$/),
+    expect.stringMatching(/^✔ source http:\S+ branch main {2}readable, at [0-9a-f]{19}$/),
     expect.stringMatching(/^✔ config [0-9a-f]{19} {2}3 objects$/),
     expect.stringMatching(
       /^✔ reports http:\S+ preheat-reports {2}not there yet: the first report makes it; a push was/,
@@ -80,7 +83,9 @@ test('all that the daemon reaches is reached and named, with versions and abilit
     expect.stringMatching(/^✔ registry harbor {2}Harbor v2\.12\.2-0a1b2c3d at http/),
     '✔ project harbor/team  listed, and team/app can be read',
     '✔ pull harbor  engines get a credential for team/app, by engineAuth auto',
-    expect.stringMatching(/^✔ provider dragonfly-eu {2}answers, .* evidence claimed-by-engine, clusters cluster-1$/),
+    expect.stringMatching(
+      /^✔ provider dragonfly-eu {2}answers, .* evidence claimed-by-engine, clusters cluster-1.*; expiry unknown: the token may not read personal access tokens$/,
+    ),
   ])
 })
 
@@ -198,6 +203,22 @@ test('without its source, check asks the registries and engines that the daemon 
   expect(rows[0]?.warnings).toEqual(['registries and providers are those that the daemon applied last'])
 })
 
+test('a cluster that no manager lists fails the check before any task does, whoever names it', async () => {
+  await using place = await openPlace((site) => ({
+    'providers/dragonfly-eu.yaml': providerYaml(site, 'dragonfly-eu', { dragonfly: { clusters: ['cluster-1'] } }),
+    'projects/team/far.yaml': policyYaml('far', {
+      project: 'team',
+      providers: [{ name: 'dragonfly-eu', clusters: ['cluster-9'] }],
+    }),
+  }))
+
+  const rows = await rowsOf(place)
+
+  expect(failed(rows)).toEqual([['provider', 'dragonfly-eu', 'PH5009']])
+  expect(rows.find(({ kind }) => kind === 'provider')?.detail).toContain('no cluster cluster-9; it lists: cluster-1')
+  expect(place.site.dragonfly.posts).toEqual([])
+})
+
 test('a file that is broken at the tip fails the check with its place, and the rest is still asked', async () => {
   await using place = await openPlace(() => ({ 'projects/team/broken.yaml': policyYaml('broken', { project: 1 }) }))
 
@@ -224,9 +245,7 @@ test('traps are warned of: loopback, a project’s demands, providers that are d
     rows.find((row) => row.kind === kind && row.name === name)?.warnings.join('\n')
   expect(failed(rows)).toEqual([])
   expect(warnings('registry', 'harbor')).toContain('is loopback')
-  expect(warnings('project', 'harbor/team')).toContain(
-    'demands artifacts without vulnerabilities: team/release will be Blocked (PH8005)',
-  )
+  expect(warnings('project', 'harbor/team')).toContain('demands a scan with nothing as severe as')
   expect(rows.find(({ name }) => name === 'off')).toMatchObject({
     detail: 'disabled, so it was not asked',
     warnings: ['no policy uses it'],
@@ -246,4 +265,66 @@ test.each([
 
   expect(traps).toHaveLength(said === undefined ? 0 : 1)
   if (said !== undefined) expect(traps[0]).toMatch(said)
+})
+
+test.each<[string, Partial<Provider>, string | undefined, readonly RegExp[]]>([
+  ['2.1.59', {}, '>= 2.1.57', [/before 2\.2\.2 take any token/, /before 2\.3\.1 do not ask hosts/]],
+  ['2.1.59 without a token', { auth: { type: 'none' } }, '>= 2.1.57', [/before 2\.3\.1/]],
+  ['2.2.5', {}, '>= 2.2.3', [/before 2\.3\.1 do not ask hosts/]],
+  ['2.3.1 or 2.4.1', {}, '>= 2.3.1', [/before 2\.4\.0 tell that a blob is there, not that it is whole/]],
+  ['2.5.1', {}, '>= 2.4.4', []],
+  ['whose version is not told', {}, undefined, []],
+])('a manager %s: its traps are said', (_what, overrides, version, expected) => {
+  const declared = provider({ auth: { type: 'bearer', secret: 'dragonfly-eu' }, ...overrides })
+
+  const traps = providerTraps(declared, { version, clusters: ['cluster-1'] })
+
+  expect(traps).toEqual(expected.map((words) => expect.stringMatching(words) as string))
+})
+
+test('a manager that lists no clusters hides failures behind the first, unless ids are declared', () => {
+  const traps = (clusters: Provider['dragonfly']['clusters']) =>
+    providerTraps(provider({ dragonfly: { ...provider().dragonfly, clusters } }), { clusters: [] })
+
+  expect(traps('all')).toEqual([expect.stringMatching(/the first failure hides the others.* scope cluster$/)])
+  expect(traps({ ids: [1] })).toEqual([])
+})
+
+test.each([
+  ['other', 6, []],
+  ['registry', 6, [/OCI manifests.*PH3007/]],
+  ['other', 7, [/drop what nobody has read for 6h .*cacheLifetime is 7h$/]],
+] as const)('Kraken with backend %s and a cacheLifetime of %d h: its traps are said', (backend, hours, expected) => {
+  const kraken = { mode: 'origins', origins: ['http://o:1'], tracker: undefined, backend, replicas: undefined } as const
+  const declared = provider({ vendor: 'kraken', kraken, cacheLifetimeMs: hours * 3_600_000 })
+
+  const traps = providerTraps(declared, { clusters: [] })
+
+  expect(traps).toEqual(expected.map((words) => expect.stringMatching(words) as string))
+})
+
+test.each([
+  ['from when it was issued', { iat: 1000, exp: 2800 }, 'which expires 30m after it is minted'],
+  ['from now', { exp: EXAMPLE_AT / 1000 + 90 }, 'which expires 1m30s after it is minted'],
+  ['and is over', { iat: 2800, exp: 1000 }, 'which has expired'],
+  ['that is not told', {}, undefined],
+  ['that is no number', { exp: 'soon' }, undefined],
+])('the life of a pull token is read from it: one %s', (_what, claims, said) => {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const token = new Secret(`Bearer ${part({ alg: 'RS256' })}.${part(claims)}.c2lnbmF0dXJl`)
+
+  expect(lifeText(token, EXAMPLE_AT)).toEqual(said === undefined ? [] : [said])
+})
+
+test.each(['Basic dXNlcjpwYXNz', 'Bearer opaque', 'Bearer a.bm90IGpzb24.c'])('%s tells no life', (value) => {
+  expect(lifeText(new Secret(value), EXAMPLE_AT)).toEqual([])
+})
+
+test.each([
+  ['Harbor v2.11.2-0a1b2c3d', 1],
+  ['Harbor v2.12.2-0a1b2c3d', 0],
+  ['Harbor v3.0.0', 0],
+  ['OCI distribution API', 0],
+])('%s: what listing it costs is said where it costs more', (version, count) => {
+  expect(harborTraps(version)).toHaveLength(count)
 })

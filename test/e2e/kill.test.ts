@@ -69,7 +69,7 @@ test(
     for (let round = 0; round < KILLS; round++) {
       const known = await knownJobs(site)
       const before = site.dragonfly.posts.length
-      if (await killAfter(site, 1 + Math.floor(random() * 12))) kills++
+      if (await killAfter(site, 1 + Math.floor(random() * 8))) kills++
       submittedAgain.push(
         ...site.dragonfly.posts.slice(before).flatMap(({ bio }) => (known.has(bio ?? '') ? [bio!] : [])),
       )

@@ -96,17 +96,20 @@ test.each([
   ['content trust', { enable_content_trust: 'true' }],
   ['cosign signatures', { enable_content_trust_cosign: 'true' }],
   ['no vulnerabilities', { prevent_vul: 'true', severity: 'high' }],
-])('a project that demands %s is Blocked and nothing is sent', async (_what, metadata) => {
+])('of a project that demands %s nothing is sent that has none, and explain says why', async (_what, metadata) => {
   await using one = await place({})
   await one.harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
   one.harbor.project('team', metadata)
 
   const ended = await cli(['once', '--config', one.site.configFile, '--wait'])
 
-  expect(ended).toMatchObject({ code: 1, stdout: expect.stringContaining('Blocked') })
+  expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('Skipped') })
   expect(one.site.dragonfly.posts).toEqual([])
-  const [filed] = await reportsOn(one.site.repository)
-  expect(filed?.text).toContain('PH8005')
+  const explained = await cli(['explain', 'team/release', 'app:v1', '--config', one.site.configFile])
+  expect(explained).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/app:v1.*out, by the rule (signature|vulnerability)/),
+  })
 })
 
 test('SIGTERM ends a daemon whose engine has hung, and the next one goes on', async () => {

@@ -130,7 +130,12 @@ describe('a setting that the manager drops', () => {
 
 describe('abilities', () => {
   test('before anything was submitted they are read from the newest job of anybody', async () => {
-    const of = { scope: 'all_peers', peers: { ips: ['10.1.1.1'] }, options: { application: 'shop' } } as const
+    const of = {
+      taskId: 'url',
+      scope: 'all_peers',
+      peers: { ips: ['10.1.1.1'] },
+      options: { application: 'shop' },
+    } as const
     await using stage = await stageWith({ version: '2.2.5' })
     await using other = await dragonflyStage(
       {},

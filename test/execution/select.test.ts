@@ -1,12 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import type { Candidate } from '../../src/model/artifact.ts'
+import type { Candidate } from '../../src/model/candidate.ts'
 import type { Filters } from '../../src/model/policy.ts'
-import { nameFilter, select, selectionDigest } from '../../src/execution/select.ts'
+import { artifactsOf, explainFilters, nameFilter, select, selectionDigest } from '../../src/execution/select.ts'
 import { artifact, candidate, digest, policy } from '../support/examples.ts'
 
 const filters = (overrides: Partial<Filters>): Filters => ({ ...policy().filters, ...overrides })
-const choose = (candidates: readonly Candidate[], overrides: Partial<Filters> = {}) =>
-  select(candidates, { filters: filters(overrides) })
+const choose = (candidates: readonly Candidate[], overrides: Partial<Filters> = {}) => {
+  const { picked, leftOut } = select(candidates, filters(overrides))
+  return { picked, artifacts: artifactsOf(picked), leftOut }
+}
 const excluding = (repositories: string[], tags: string[] = []) => ({ exclude: { repositories, tags } })
 
 describe('selection', () => {
@@ -58,12 +60,83 @@ describe('selection', () => {
     expect(labelled('prod-eu', 'approved')).toBe(0)
   })
 
-  it('a listing that names a wanted tag without its digest is not taken for a short selection', () => {
-    expect(() => choose([candidate({ digest: undefined })])).toThrow(
-      'library/app:v1 is wanted and was listed without its digest',
+  it('a tag that was listed without its digest is picked, and no artifact yet', () => {
+    const { picked, artifacts } = choose([candidate({ digest: undefined })])
+    expect(picked).toHaveLength(1)
+    expect(artifacts).toEqual([])
+  })
+
+  it.each([
+    ['any', 'other', 1],
+    ['any', 'chart', 1],
+    ['chart', 'chart', 1],
+    ['chart', 'image', 0],
+    ['image', 'other', 0],
+  ] as const)('filters.types %s, listed %s: %i', (wanted, type, count) => {
+    expect(choose([candidate({ type })], { types: [wanted] }).artifacts).toHaveLength(count)
+  })
+})
+
+describe('the newest', () => {
+  const pushed = (number: number, at: number | undefined, repository = 'library/app') =>
+    candidate({ repository, digest: digest(number), tags: [`t${number}`, `u${number}`], pushedAt: at })
+
+  it('by push counts artifacts of each repository, and not their tags', () => {
+    const listed = [pushed(1, 10), pushed(2, 30), pushed(3, 20), pushed(4, 5, 'library/b')]
+    const { artifacts, leftOut } = choose(listed, { newest: { count: 2, by: 'pushed' } })
+    expect(artifacts.map(({ tags }) => tags)).toEqual(
+      expect.arrayContaining([
+        ['t2', 'u2'],
+        ['t3', 'u3'],
+        ['t4', 'u4'],
+      ]),
     )
-    expect(choose([candidate({ digest: undefined })], { tags: ['x'] }).leftOut).toMatchObject([
-      { rule: 'tag', digest: undefined },
+    expect(leftOut.map(({ tag, rule, message }) => [tag, rule, message])).toEqual([
+      ['t1', 'newest', 'number 3 of the newest by pushed, and filters.newest.count is 2'],
+      ['u1', 'newest', 'number 3 of the newest by pushed, and filters.newest.count is 2'],
+    ])
+  })
+
+  it('counts only what the other filters want', () => {
+    const listed = [pushed(1, 10), pushed(2, 20)]
+    const { artifacts } = choose(listed, { newest: { count: 1, by: 'pushed' }, ...excluding([], ['t2', 'u2']) })
+    expect(artifacts.map(({ digest }) => digest)).toEqual([digest(1)])
+  })
+
+  it('leaves out what nobody knows the push of', () => {
+    expect(choose([pushed(1, undefined)], { newest: { count: 9, by: 'pushed' } }).leftOut).toMatchObject([
+      { rule: 'newest', message: 'the registry does not say when it was pushed' },
+      { rule: 'newest' },
+    ])
+  })
+
+  it('by semver counts versions in their order, before any digest is known', () => {
+    const tags = ['1.9.0', 'v1.10.0', '1.10.0', '1.10.0-rc1', '0.1.0', 'latest', 'v2']
+    const listed = tags.map((tag) => candidate({ tags: [tag], digest: undefined }))
+    const { picked, leftOut } = choose(listed, { newest: { count: 2, by: 'semver' } })
+    expect(picked.map(({ tag }) => tag)).toEqual(['v1.10.0', '1.10.0', '1.10.0-rc1'])
+    expect(leftOut.map(({ tag, message }) => [tag, message])).toEqual([
+      ['0.1.0', 'number 4 of the newest by semver, and filters.newest.count is 2'],
+      ['1.9.0', 'number 3 of the newest by semver, and filters.newest.count is 2'],
+      ['latest', 'the tag is no version'],
+      ['v2', 'the tag is no version'],
+    ])
+  })
+})
+
+describe('an explanation', () => {
+  it('has for every tag what each filter says, those after the one that decided too, and the field', () => {
+    const [one] = explainFilters(
+      [candidate({ tags: ['v1-rc1'], labels: [] })],
+      filters({ tags: ['x', 'v*'], labels: ['prod'], newest: { count: 1, by: 'semver' }, ...excluding([], ['*-rc*']) }),
+    )
+    expect(one?.verdicts.map(({ rule, says, field }) => [rule, says, field])).toEqual([
+      ['repository', 'in', 'spec.filters.repositories[0]'],
+      ['tag', 'in', 'spec.filters.tags[1]'],
+      ['exclude.tag', 'out', 'spec.filters.exclude.tags[0]'],
+      ['label', 'out', 'spec.filters.labels'],
+      ['type', 'in', 'spec.filters.types'],
+      ['newest', 'out', 'spec.filters.newest'],
     ])
   })
 })

@@ -12,6 +12,7 @@ import {
   submitted,
 } from '../../src/execution/transition.ts'
 import type { Digest } from '../../src/model/artifact.ts'
+import type { Claims } from '../../src/model/evidence.ts'
 import type { Job, OpenTask, StepFault, Task, Verdict } from '../../src/model/task.ts'
 import { digest, EXAMPLE_AT as now, manifest, order, task } from '../support/examples.ts'
 
@@ -88,9 +89,23 @@ describe('the walk of a task', () => {
   })
 
   test('a look that finds the job open asks again when it is next worth it', () => {
-    const later = stillOpen(running('1'), wanted('1').key, now + 90_000, now + 3_600_000, now + 30_000)
+    const look = { lookAt: now + 90_000 }
+    const later = stillOpen(running('1'), wanted('1').key, look, now + 3_600_000, now + 30_000)
 
     expect(later).toMatchObject({ state: 'Running', nextAt: now + 90_000 })
+    expect(later.jobs[0]).not.toHaveProperty('progress')
+  })
+
+  test('how far a job has come is kept with it, past looks that do not tell, until it ends', () => {
+    const progress = { doneBytes: 1000, totalBytes: 6000 }
+    const look = (one: Task, told?: typeof progress) =>
+      stillOpen(one as OpenTask, wanted('1').key, { lookAt: now, progress: told }, now + 3_600_000, now)
+    const told = look(running('1'), progress)
+    const failed = observeFault(told as OpenTask, wanted('1').key, unavailable, now + 3_600_000, now, 0)
+    const ended = jobEnded(told as OpenTask, wanted('1').key, success(CONFIG, LAYER), now, 0)
+
+    for (const one of [told, look(told), failed]) expect(one.jobs).toMatchObject([{ state: 'open', progress }])
+    expect(ended.jobs[0]).not.toHaveProperty('progress')
   })
 })
 
@@ -169,7 +184,7 @@ describe('what a settled task says', () => {
   })
 
   test('a job that is never heard of again is Lost', () => {
-    const lost = stillOpen(running('1'), wanted('1').key, now + 90_000, now + 60_000, now + 60_000)
+    const lost = stillOpen(running('1'), wanted('1').key, { lookAt: now + 90_000 }, now + 60_000, now + 60_000)
 
     expect(unseen(lost)).toMatchObject({ state: 'Lost', error: { code: 'PH5005' } })
   })
@@ -218,8 +233,9 @@ describe('going round again', () => {
 })
 
 describe('a job whose end shows nothing', () => {
-  const gone = jobEnded(running('1'), wanted('1').key, said('gone'), now, 0) as OpenTask
-  const overdue = stillOpen(running('1'), wanted('1').key, now, now, now) as OpenTask
+  const gone = jobEnded(running('1'), wanted('1').key, said('gone', 'no record of job 1'), now, 0) as OpenTask
+  const silent = jobEnded(running('1'), wanted('1').key, said('success', 'they are not told'), now, 0) as OpenTask
+  const overdue = stillOpen(running('1'), wanted('1').key, { lookAt: now }, now, now) as OpenTask
   const seen = (...cached: Digest[]) => ({
     kind: 'ended' as const,
     claims: { kind: 'get_task' as const, source: 'observed' as const, cached, peers: 2 },
@@ -258,12 +274,75 @@ describe('a job whose end shows nothing', () => {
     expect(last).toMatchObject({ state, missing: [LAYER] })
   })
 
+  test.each<[string, Task, 'look' | 'preheat', Claims | undefined, string, string, string]>([
+    [
+      'whose record expired',
+      gone,
+      'preheat',
+      undefined,
+      'Unverified',
+      'PH5004',
+      'the engine has no record of the job any more; half of it',
+    ],
+    [
+      'whose record expired, with blobs missing',
+      gone,
+      'preheat',
+      seen(CONFIG).claims,
+      'Partial',
+      'PH5003',
+      'not every blob was found on the engine, missing are 1 of 2 in cluster-1; half of it',
+    ],
+    [
+      'that was never heard of again',
+      overdue,
+      'preheat',
+      seen(CONFIG).claims,
+      'Lost',
+      'PH5005',
+      'the engine never said how the job ended; half of it',
+    ],
+    [
+      'that is kept up',
+      gone,
+      'look',
+      seen(CONFIG).claims,
+      'Partial',
+      'PH5010',
+      'does not hold every blob any more; half of it',
+    ],
+    ['said to be a success', silent, 'preheat', undefined, 'Unverified', 'PH5004', 'they are not told; half of it'],
+  ])('%s ends in the words of the look', (_what, one, purpose, claims, state, code, words) => {
+    const last = { ...(one as OpenTask), purpose, attempts: 3 }
+
+    const ended = probed(last, wanted('1').key, { kind: 'ended', claims, message: 'half of it' }, now, 0)
+
+    expect(ended.state).toBe(state)
+    expect(ended.error?.code).toBe(code)
+    expect(ended.error?.message.endsWith(words), ended.error?.message).toBe(true)
+  })
+
+  test('an engine that says the same of its job and of its caches is quoted once', () => {
+    const look = { kind: 'ended', claims: undefined, message: 'they are not told' } as const
+
+    expect(probed(silent, wanted('1').key, look, now, 0).error?.message).toBe('they are not told')
+  })
+
+  test('words of a look that found everything are no error', () => {
+    const all = { ...seen(CONFIG, LAYER), message: 'an owner does not answer' }
+
+    expect(probed(gone, wanted('1').key, all, now, 0)).toMatchObject({ state: 'Succeeded', error: undefined })
+  })
+
   test('is looked for a few times when the engine does not answer, and then what was said has to do', () => {
     let one: Task = gone
     for (let i = 0; i < 4; i++) one = probeFault(one as OpenTask, wanted('1').key, unavailable, now, 0)
     expect(one).toMatchObject({ state: 'Running', nextAt: now + 40_000 })
 
-    expect(probeFault(one as OpenTask, wanted('1').key, unavailable, now, 0)).toMatchObject({ state: 'Unverified' })
+    expect(probeFault(one as OpenTask, wanted('1').key, unavailable, now, 0)).toMatchObject({
+      state: 'Unverified',
+      error: { message: expect.stringMatching(/no record of the job any more; refused$/) },
+    })
     expect(probeFault(gone, wanted('1').key, rejected, now, 0)).toMatchObject({ state: 'Unverified' })
   })
 })

@@ -351,7 +351,7 @@ describe('a broken mirror', () => {
     await other.commit({ 'b.yaml': 'b' })
 
     const error = await failureFrom(
-      scene.source({ url: scene.server.url('other.git'), branch: 'none' }).fetch(commit, never),
+      scene.source({ url: scene.server.url('other.git'), ref: { type: 'branch', name: 'none' } }).fetch(commit, never),
     )
 
     expect(error).toMatchObject({ state: 'RefNotFound' })

@@ -50,7 +50,7 @@ export class Scene implements AsyncDisposable {
     return this.#closers.use(
       openGitSource({
         url: this.url,
-        branch: 'main',
+        ref: { type: 'branch', name: 'main' },
         path: '.',
         dir: this.mirror,
         auth: { type: 'none' },

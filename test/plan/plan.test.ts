@@ -212,4 +212,14 @@ describe('schedules', () => {
     expect(planOf(config([nightly]), [nightly]).next).toEqual([])
     expect(planOf(config([{ ...nightly, enabled: false }]), []).next).toEqual([])
   })
+
+  it('leave out what a suspension covers; a slot at its very end runs', () => {
+    const until = Date.parse('2026-11-25T02:00:00Z')
+    const frozen = (end: number | undefined) => ({ ...nightly, suspend: { until: end, reason: 'freeze' } })
+    const runs = (end: number | undefined) => planOf(config([frozen(end)]), [nightly]).next.flatMap(({ at }) => at)
+    expect(runs(until)).toEqual([until, until + 86_400_000, until + 2 * 86_400_000])
+    expect(runs(until + 1)[0]).toBe(until + 86_400_000)
+    expect(runs(EXAMPLE_AT - 1)).toEqual(planOf(config([nightly]), []).next[0]?.at)
+    expect(runs(undefined)).toEqual([])
+  })
 })

@@ -2,14 +2,14 @@ import { describe, expect, it } from 'vitest'
 import type { Config } from '../../src/config/load.ts'
 import { resourceKey, type Resource } from '../../src/model/resource.ts'
 import { plan } from '../../src/plan/plan.ts'
-import { totals, type Preview, type PreviewItem } from '../../src/plan/preview.ts'
+import { totals, type EngineNote, type Preview, type PreviewItem } from '../../src/plan/preview.ts'
 import { renderJson } from '../../src/plan/render/json.ts'
 import { renderMarkdown } from '../../src/plan/render/markdown.ts'
 import { renderText } from '../../src/plan/render/text.ts'
-import { digest, EXAMPLE_AT, located, policy, provider, scheduledPolicy } from '../support/examples.ts'
+import { digest, EXAMPLE_AT, EXAMPLE_FILE, located, policy, provider, scheduledPolicy } from '../support/examples.ts'
 
 const commit = { commit: 'abc', author: 'Ada', subject: 'change' }
-const context = { now: EXAMPLE_AT, base: 'origin/main', warmth: undefined, instance: 'eu' }
+const context = { now: EXAMPLE_AT, base: 'origin/main', warmth: undefined, instance: 'eu', engines: [] }
 
 function planOf(after: Resource[], before: Resource[], overrides: Partial<Config> = {}) {
   const objects = after.map((one) => located(one))
@@ -31,6 +31,8 @@ const item = (name: string, overrides: Partial<PreviewItem> = {}): PreviewItem =
   reason: 'not known warm',
   ...overrides,
 })
+const file = (overrides: Partial<PreviewItem> = {}): PreviewItem =>
+  item('', { reference: EXAMPLE_FILE, tags: [], digest: undefined, sizeBytes: undefined, ...overrides })
 const preview = (items: PreviewItem[], overrides: Partial<Preview> = {}): Preview => ({
   policy: 'library/release-images',
   registry: 'harbor',
@@ -54,12 +56,24 @@ describe('the totals of a preview', () => {
     const us = preview([item('a', { provider: 'dragonfly-us', blobs: blobs('a') })])
     expect(totals([preview([...shared, item('c', { action: 'skip' })]), again, us])).toEqual({
       images: 2,
+      files: 0,
       sizeBytes: 203,
       skipped: 1,
       providers: [
-        { provider: 'dragonfly-eu', images: 2, sizeBytes: 102 },
-        { provider: 'dragonfly-us', images: 1, sizeBytes: 101 },
+        { provider: 'dragonfly-eu', images: 2, files: 0, sizeBytes: 102 },
+        { provider: 'dragonfly-us', images: 1, files: 0, sizeBytes: 101 },
       ],
+    })
+  })
+
+  it('count files by themselves, once however many policies name them, and no bytes for them', () => {
+    const others = preview([file(), item('a')], { policy: 'library/other', registry: 'hub' })
+    expect(totals([preview([file(), file({ action: 'skip', provider: 'dragonfly-us' })]), others])).toEqual({
+      images: 1,
+      files: 1,
+      sizeBytes: 2 ** 30,
+      skipped: 1,
+      providers: [{ provider: 'dragonfly-eu', images: 1, files: 1, sizeBytes: 2 ** 30 }],
     })
   })
 
@@ -147,6 +161,51 @@ describe('a plan as text', () => {
   })
 })
 
+describe('what engines told', () => {
+  const old: EngineNote = {
+    provider: 'dragonfly-eu',
+    version: '>= 2.1.57',
+    ignored: ['peers.count (known since 2.2.3)', 'options.tag (known since 2.0.3)'],
+  }
+  const well: EngineNote = { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [] }
+  const silent: EngineNote = {
+    provider: 'kraken',
+    ignored: [],
+    error: { code: 'PH5001', message: 'connect <b>refused</b>\u001b[2J' },
+  }
+  const told = { ...context, engines: [old, well, silent] }
+  const ignores =
+    'dragonfly-eu: this manager (>= 2.1.57) ignores peers.count (known since 2.2.3), options.tag (known since 2.0.3)'
+
+  it('is a warning for what would be ignored and a note for who could not be asked, in text', () => {
+    const lines = renderText(changed, [], told, (_, plain) => plain).split('\n')
+    expect(lines).toContain(`warning ${ignores}`)
+    expect(lines).toContain(
+      'note kraken: could not be asked what it would ignore: PH5001 connect <b>refused</b>\\u{1b}[2J',
+    )
+    expect(lines.join('\n')).not.toContain('dragonfly-us')
+    expect(text()).not.toMatch(/^(?:warning|note) /m)
+  })
+
+  it('is the same in Markdown, where it does nothing, and stays when images are left out', () => {
+    const items = Array.from({ length: 1000 }, (_, index) => item(`image-${index}`))
+    for (const previews of [[], [preview(items)]]) {
+      const output = renderMarkdown(changed, previews, told)
+      expect(output).toMatch(/^- \*\*Warning\*\* dragonfly-eu: this manager .* ignores peers\.count .*options\.tag/m)
+      expect(output).toMatch(/^- \*\*Note\*\* kraken: could not be asked/m)
+      expect(output).not.toContain('<b>')
+    }
+  })
+
+  it('is all there in JSON', () => {
+    expect(JSON.parse(renderJson(changed, [], told)).engines).toEqual([
+      { provider: 'dragonfly-eu', version: '>= 2.1.57', ignored: old.ignored, error: null },
+      { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [], error: null },
+      { provider: 'kraken', version: null, ignored: [], error: silent.error },
+    ])
+  })
+})
+
 describe('a plan as Markdown', () => {
   it('begins with the marker that a bot finds its comment by', () => {
     expect(markdown()).toMatch(/^<!-- preheatd:plan:eu -->\n/)
@@ -215,11 +274,35 @@ describe('a plan as Markdown', () => {
   })
 })
 
+describe('a file in a plan', () => {
+  const previews = [preview([file()])]
+
+  it('is shown as one, of unknown size', () => {
+    expect(text(changed, previews)).toContain(
+      `preheat ${EXAMPLE_FILE} file to dragonfly-eu, size unknown: not known warm`,
+    )
+    expect(text(changed, previews)).toContain('dragonfly-eu: 0 images and 1 file, 0 B')
+    expect(lastLine(text(changed, previews))).toContain('; 0 images and 1 file to preheat, 0 B and the files.')
+    expect(markdown(changed, previews)).toMatch(/\| preheat \| .*llama\.gguf.* \| file \| dragonfly-eu \| unknown \|/)
+    expect(markdown(changed, previews)).toContain('| dragonfly-eu | 0, and 1 file | 0 B |')
+    expect(JSON.parse(renderJson(changed, previews, context))).toMatchObject({
+      summary: { images: 0, files: 1, sizeBytes: 0 },
+      previews: [{ items: [{ reference: EXAMPLE_FILE, digest: null, sizeBytes: null }] }],
+      providers: [{ images: 0, files: 1 }],
+    })
+  })
+
+  it('is something to do even where no object changed', () => {
+    const same = planOf([berlin], [berlin])
+    expect(lastLine(text(same, previews))).not.toBe('No changes.')
+  })
+})
+
 describe('a plan as JSON', () => {
   it('has a version, a summary and every change', () => {
     const document = JSON.parse(renderJson(changed, [preview([item('a')])], context))
     expect(document).toMatchObject({
-      formatVersion: '1.0',
+      formatVersion: '1.2',
       base: 'origin/main',
       commit: 'abc',
       warmth: null,

@@ -5,8 +5,9 @@ import { onTestFinished } from 'vitest'
 import { openRegistry } from '../../src/registry/open.ts'
 import { Secret, type ReadSecret } from '../../src/model/secret.ts'
 import { registry } from '../support/examples.ts'
-import type { ArtifactSource } from '../../src/registry/registry.ts'
+import type { ArtifactSource, ListQuery } from '../../src/registry/registry.ts'
 import type { Clock } from '../../src/model/clock.ts'
+import type { FakeHarbor } from '../doubles/harbor.ts'
 import type { Registry } from '../../src/model/registry.ts'
 
 /** A signal that nobody aborts, and on which any number of requests may wait. */
@@ -109,6 +110,13 @@ export async function open(
   return { source, clock }
 }
 
+const robot = secrets({ 'robot/username': 'robot$preheatd', 'robot/password': 'robot-secret' })
+
+/** {@link open} of a double, with its robot account. */
+export function openHarbor(harbor: FakeHarbor, overrides: Partial<Registry> = {}): Promise<Opened> {
+  return open(harbor.endpoint, { auth: { type: 'basic', secret: 'robot' }, ...overrides }, robot)
+}
+
 /** What a promise was rejected with. */
 export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   return promise.then(
@@ -119,7 +127,7 @@ export async function failureOf(promise: Promise<unknown>): Promise<unknown> {
   )
 }
 
-/** Wants every tag of a project. */
-export function everythingOf(project: string | undefined): { project: string | undefined; wants: () => boolean } {
-  return { project, wants: () => true }
+/** A listing without anything that costs more. */
+export function everythingOf(project: string | undefined): ListQuery {
+  return { project, details: [], since: 0 }
 }

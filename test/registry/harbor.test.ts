@@ -2,22 +2,23 @@ import { describe, expect, test } from 'vitest'
 import { parseDigest, sizeOf } from '../../src/model/artifact.ts'
 import { FakeHarbor, type HarborFault, type HarborRequest } from '../doubles/harbor.ts'
 import { buildImage } from '../support/oci-images.ts'
-import { everythingOf, failureOf, never, open, secrets } from './fixtures.ts'
-import type { Candidate } from '../../src/model/artifact.ts'
-import type { Registry } from '../../src/model/registry.ts'
+import { everythingOf, failureOf, never, openHarbor } from './fixtures.ts'
+import type { Candidate } from '../../src/model/candidate.ts'
 
-const robot = secrets({ 'robot/username': 'robot$preheatd', 'robot/password': 'robot-secret' })
+const REPOSITORIES = ['app', 'sub/app', 'tool']
 
-async function openHarbor(harbor: FakeHarbor, overrides: Partial<Registry> = {}) {
-  return open(harbor.endpoint, { auth: { type: 'basic', secret: 'robot' }, ...overrides }, robot)
+function numbered(number: number) {
+  return buildImage({ seed: String(number), layers: 0 })
 }
 
 /** Artifacts `app:1` to `app:<count>`, spread over three repositories. */
 function fill(harbor: FakeHarbor, count: number, project = 'library'): void {
-  for (let number = 1; number <= count; number++) {
-    const image = buildImage({ seed: String(number), layers: 0 })
-    harbor.add(project, ['app', 'sub/app', 'tool'][number % 3]!, image, [String(number)])
-  }
+  for (let number = 1; number <= count; number++)
+    harbor.add(project, REPOSITORIES[number % 3]!, numbered(number), [String(number)])
+}
+
+function drop(harbor: FakeHarbor, number: number): void {
+  harbor.delete('library', REPOSITORIES[number % 3]!, numbered(number).digest)
 }
 
 function tagsOf(candidates: readonly Candidate[]): number[] {
@@ -28,20 +29,21 @@ function upTo(count: number): number[] {
   return Array.from({ length: count }, (_, index) => index + 1)
 }
 
-function pagesAsked(harbor: FakeHarbor): number[] {
-  return harbor.requests.filter(({ path }) => path.endsWith('/artifacts')).map(({ query }) => Number(query.get('page')))
+function listings(harbor: FakeHarbor): readonly HarborRequest[] {
+  return harbor.requests.filter(({ path }) => path.endsWith('/artifacts'))
 }
 
-/** Does something between the answers to the first and the second request for a page. */
-function between(harbor: FakeHarbor, requestNumber: number, shift: () => void): void {
+/** Does something before a listing's request is answered. */
+function before(harbor: FakeHarbor, requestNumber: number, shift: () => void): void {
   let listed = 0
   harbor.onRequest = (request: HarborRequest) => {
     if (request.path.endsWith('/artifacts') && ++listed === requestNumber) shift()
   }
 }
 
-test('a listing has names, tags, labels and types; what has no tag is left out', async () => {
+test('a listing has names, tags, labels, types and push times; what has no tag is left out', async () => {
   await using harbor = await FakeHarbor.start()
+  harbor.now = () => Date.parse('2026-11-20T10:00:00Z')
   const app = await harbor.push({ project: 'library', repository: 'sub/app', tags: ['v1', 'latest'], labels: ['prod'] })
   const model = await harbor.push({ project: 'library', repository: 'llama', tags: ['7b'], type: 'cnai' })
   const chart = await harbor.push({ project: 'library', repository: 'charts', tags: ['1'], type: 'chart' })
@@ -51,7 +53,13 @@ test('a listing has names, tags, labels and types; what has no tag is left out',
 
   const listed = await source.list(everythingOf('library'), never)
 
-  const common = { labels: [], type: 'image' }
+  const common = {
+    labels: [],
+    pushedAt: Date.parse('2026-11-20T10:00:00Z'),
+    children: [],
+    signatures: undefined,
+    scan: undefined,
+  }
   expect(listed).toEqual([
     {
       ...common,
@@ -60,20 +68,115 @@ test('a listing has names, tags, labels and types; what has no tag is left out',
       digest: app.digest,
       tags: ['v1', 'latest'],
       labels: ['prod'],
+      type: 'image',
     },
     { ...common, repository: 'library/llama', name: 'llama', digest: model.digest, tags: ['7b'], type: 'cnai' },
-    { ...common, repository: 'library/charts', name: 'charts', digest: chart.digest, tags: ['1'], type: 'other' },
+    { ...common, repository: 'library/charts', name: 'charts', digest: chart.digest, tags: ['1'], type: 'chart' },
   ])
 })
 
-test('250 artifacts take one request a page and one more', async () => {
+test('an index names what it lists, attestations too', async () => {
+  await using harbor = await FakeHarbor.start()
+  const platforms = ['linux/amd64', 'linux/arm64']
+  const { manifests } = await harbor.push({ project: 'library', repository: 'app', tags: ['v1'], platforms })
+  const { source } = await openHarbor(harbor)
+
+  const [index] = await source.list(everythingOf('library'), never)
+
+  expect(index?.children.slice(0, 2)).toEqual(manifests.map(({ digest }) => digest))
+  expect(index?.children).toHaveLength(3)
+})
+
+describe('a push time', () => {
+  const never1 = '0001-01-01T00:00:00.000Z'
+  test.each([
+    [
+      'is that of the youngest tag',
+      '2026-11-01T00:00:00Z',
+      ['2026-11-03T00:00:00Z', '2026-11-02T00:00:00Z'],
+      '2026-11-03',
+    ],
+    ['is the artifact’s own where the tags are older', '2026-11-04T00:00:00Z', ['2026-11-03T00:00:00Z'], '2026-11-04'],
+    ['of the year 1 is none', never1, [never1], undefined],
+    ['that is no time is none', 'soon', [], undefined],
+  ])('%s', async (_what, own, tags, expected) => {
+    await using harbor = await FakeHarbor.start()
+    fill(harbor, 1)
+    const body = JSON.stringify([
+      {
+        id: 1,
+        type: 'IMAGE',
+        repository_name: 'library/app',
+        digest: `sha256:${'a'.repeat(64)}`,
+        push_time: own,
+        tags: [{ name: 'v0' }, ...tags.map((push_time, index) => ({ name: `v${index + 1}`, push_time }))],
+      },
+    ])
+    harbor.fail({ path: /\/artifacts$/, answer: { kind: 'body', body } })
+    const { source } = await openHarbor(harbor)
+
+    const [listed] = await source.list(everythingOf('library'), never)
+
+    expect(listed?.pushedAt).toBe(expected === undefined ? undefined : Date.parse(expected))
+  })
+})
+
+test('250 artifacts take three requests, each for what comes after the last one', async () => {
   await using harbor = await FakeHarbor.start()
   fill(harbor, 250)
   const { source } = await openHarbor(harbor)
 
   expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(250))
-  expect(pagesAsked(harbor)).toEqual([1, 3, 2, 1])
+  expect(listings(harbor)).toHaveLength(3)
   expect(harbor.requests.every(({ headers }) => headers.cookie === undefined)).toBe(true)
+})
+
+test.each([
+  [[], []],
+  [['scan'], ['with_scan_overview']],
+  [['signatures'], ['with_accessory']],
+  [
+    ['scan', 'signatures'],
+    ['with_scan_overview', 'with_accessory'],
+  ],
+] as const)('a listing with the details %j asks for %j', async (details, asked) => {
+  await using harbor = await FakeHarbor.start()
+  fill(harbor, 101)
+  const { source } = await openHarbor(harbor)
+
+  await source.list({ ...everythingOf('library'), details }, never)
+
+  const costly = ['with_scan_overview', 'with_accessory', 'with_sbom_overview', 'with_immutable_status']
+  for (const { query } of listings(harbor)) expect(costly.filter((flag) => query.has(flag))).toEqual(asked)
+  expect(listings(harbor)).toHaveLength(2)
+})
+
+test('10,000 artifacts take a request a hundred while others are pushed and deleted', async () => {
+  await using harbor = await FakeHarbor.start()
+  fill(harbor, 10_000)
+  const deleted = new Set<number>()
+  let peakBytes = 0
+  let pushed = 10_000
+  harbor.onRequest = ({ path }) => {
+    if (!path.endsWith('/artifacts')) return
+    peakBytes = Math.max(peakBytes, process.memoryUsage().rss)
+    // One of those that were listed, one of those that were not, and one that is new.
+    for (const number of [deleted.size + 1, 10_000 - deleted.size]) {
+      deleted.add(number)
+      drop(harbor, number)
+    }
+    pushed++
+    harbor.add('library', 'app', numbered(pushed), [String(pushed)])
+  }
+  const { source } = await openHarbor(harbor)
+
+  const listed = new Set(tagsOf(await source.list({ ...everythingOf('library'), details: ['signatures'] }, never)))
+
+  expect(upTo(10_000).filter((number) => !deleted.has(number) && !listed.has(number))).toEqual([])
+  expect(listings(harbor).length).toBeLessThanOrEqual(10_000 / 100 + 2)
+  process.stdout.write(
+    `10,000 artifacts: ${listings(harbor).length} requests, ${Math.round(peakBytes / 2 ** 20)} MiB at most, the double's included\n`,
+  )
 })
 
 test('a project without artifacts is an empty listing', async () => {
@@ -85,84 +188,82 @@ test('a project without artifacts is an empty listing', async () => {
 })
 
 describe('while artifacts come and go', () => {
-  test.each([1, 2, 3, 4])('a deletion before request %i leaves nothing out that stays', async (requestNumber) => {
-    await using harbor = await FakeHarbor.start()
-    fill(harbor, 250)
-    between(harbor, requestNumber, () => {
-      for (const number of [3, 6, 101, 205]) {
-        const repository = ['app', 'sub/app', 'tool'][number % 3]!
-        harbor.delete('library', repository, buildImage({ seed: String(number), layers: 0 }).digest)
-      }
-    })
-    const { source } = await openHarbor(harbor)
+  const old = buildImage({ seed: 'old' })
+  const changes: [string, (harbor: FakeHarbor) => void, number[]][] = [
+    [
+      'deletions',
+      (harbor) => {
+        ;[3, 6, 101, 205].forEach((number) => {
+          drop(harbor, number)
+        })
+      },
+      [3, 6, 101, 205],
+    ],
+    [
+      'a push and a deletion',
+      (harbor) => {
+        drop(harbor, 1)
+        harbor.add('library', 'app', buildImage({ seed: 'new' }), ['999'])
+      },
+      [1],
+    ],
+    [
+      'a tag for an old artifact',
+      (harbor) => {
+        harbor.add('library', 'app', old, ['0'])
+      },
+      [],
+    ],
+    // `249` is in `app` too.
+    [
+      'a tag that moves back to an old artifact',
+      (harbor) => {
+        harbor.add('library', 'app', old, ['249'])
+      },
+      [249],
+    ],
+  ]
+  const cases = changes.flatMap((change) => [1, 2, 3].map((number) => [change[0], number, change] as const))
 
-    const tags = tagsOf(await source.list(everythingOf('library'), never))
+  test.each(cases)(
+    '%s before request %i leave nothing out that stays',
+    async (_what, requestNumber, [, change, gone]) => {
+      await using harbor = await FakeHarbor.start()
+      harbor.add('library', 'app', old)
+      fill(harbor, 250)
+      before(harbor, requestNumber, () => {
+        change(harbor)
+      })
+      const { source } = await openHarbor(harbor)
 
-    expect(tags).toEqual(expect.arrayContaining(upTo(250).filter((number) => ![3, 6, 101, 205].includes(number))))
-  })
+      const tags = tagsOf(await source.list(everythingOf('library'), never))
 
-  test.each([2, 3, 4])('a push and a deletion at once, before request %i, leave nothing out', async (requestNumber) => {
-    await using harbor = await FakeHarbor.start()
-    fill(harbor, 250)
-    between(harbor, requestNumber, () => {
-      harbor.delete('library', 'sub/app', buildImage({ seed: '1', layers: 0 }).digest)
-      harbor.add('library', 'app', buildImage({ seed: 'new' }), ['251'])
-    })
-    const { source } = await openHarbor(harbor)
+      expect(tags).toEqual(expect.arrayContaining(upTo(250).filter((number) => !gone.includes(number))))
+      expect(listings(harbor)).toHaveLength(3)
+    },
+  )
 
-    const tags = tagsOf(await source.list(everythingOf('library'), never))
-
-    expect(tags).toEqual(expect.arrayContaining(upTo(250).slice(1)))
-  })
-
-  test('an old artifact that is tagged meanwhile pushes nothing out', async () => {
-    await using harbor = await FakeHarbor.start()
-    const untagged = buildImage({ seed: 'untagged' })
-    harbor.add('library', 'app', untagged)
-    fill(harbor, 350)
-    // Page 3 has been read, and number 200 moves there.
-    between(harbor, 4, () => {
-      harbor.add('library', 'app', untagged, ['0'])
-    })
-    const { source } = await openHarbor(harbor)
-
-    expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual([0, ...upTo(350)])
-  })
-
-  test('a listing that never stands still is an error in the end', async () => {
-    await using harbor = await FakeHarbor.start()
-    const untagged = Array.from({ length: 20 }, () => buildImage())
-    for (const image of untagged) harbor.add('library', 'old', image)
-    fill(harbor, 350)
-    harbor.onRequest = ({ query }) => {
-      if (query.get('page') === '2') harbor.add('library', 'old', untagged.pop()!, [`0${untagged.length}`])
-    }
-    const { source } = await openHarbor(harbor)
-
-    const error = await failureOf(source.list(everythingOf('library'), never))
-
-    expect(error).toMatchObject({ code: 'PH6004', message: expect.stringContaining('goes on changing') })
-  })
-
-  test('pushes during the walk are followed as far as they are needed', async () => {
+  test('pushes during the walk are followed', async () => {
     await using harbor = await FakeHarbor.start()
     fill(harbor, 200)
-    between(harbor, 3, () => {
+    before(harbor, 2, () => {
       for (const number of [201, 202, 203]) harbor.add('library', 'new', buildImage(), [String(number)])
     })
     const { source } = await openHarbor(harbor)
 
     expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(203))
-    expect(pagesAsked(harbor)).toEqual([1, 2, 1, 2, 3])
+    expect(listings(harbor)).toHaveLength(3)
   })
 })
 
 describe('a listing that is not whole is an error', () => {
-  const cases: [string, Pick<HarborFault, 'answer' | 'page'>][] = [
-    ['truncated JSON', { answer: { kind: 'truncated' }, page: 2 }],
+  const cases: [string, Pick<HarborFault, 'answer'> & { skip?: number }][] = [
+    ['truncated JSON', { answer: { kind: 'truncated' }, skip: 1 }],
     ['an object instead of a list', { answer: { kind: 'body', body: '{}' } }],
     ['HTML', { answer: { kind: 'body', body: '<html>' } }],
-    ['an empty page in the middle', { answer: { kind: 'body', body: '[]' }, page: 2 }],
+    ['an empty page in the middle', { answer: { kind: 'body', body: '[]' }, skip: 1 }],
+    ['a page that was asked for before', { answer: { kind: 'body', body: '[{"id":1}]' }, skip: 1 }],
+    ['a page in another order', { answer: { kind: 'body', body: '[{"id":2},{"id":1}]' } }],
     ['a total that is too high', { answer: { kind: 'headers', headers: { 'x-total-count': '9999' } } }],
     ['a total that is too low', { answer: { kind: 'headers', headers: { 'x-total-count': '5' } } }],
     ['no total', { answer: { kind: 'headers', headers: { 'x-total-count': '' } } }],
@@ -195,6 +296,8 @@ describe('a listing that is not whole is an error', () => {
       { digest: 'sha256:short' },
       { tags: [{ name: '../x' }] },
       { labels: [{}] },
+      { labels: 'prod' },
+      { references: [{ child_digest: 'latest' }] },
       { id: '1' },
     ]) {
       harbor.fail({
@@ -212,39 +315,53 @@ test('a 429 on page 2 costs the wait that it asks for, and no page that was read
   fill(harbor, 250)
   harbor.fail({
     path: /artifacts$/,
-    page: 2,
+    skip: 1,
     times: 2,
     answer: { kind: 'status', status: 429, headers: { 'retry-after': '60' } },
   })
   const { source, clock } = await openHarbor(harbor)
 
   expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(250))
-  expect(pagesAsked(harbor)).toEqual([1, 3, 2, 2, 2, 1])
-  expect(clock.waits).toEqual([60_000, 60_000])
+  expect(listings(harbor)).toHaveLength(5)
+  // Without those of the client’s own pace.
+  expect(clock.waits.filter((ms) => ms > 1000)).toEqual([60_000, 60_000])
 })
 
 test('a 500 on one page is tried again', async () => {
   await using harbor = await FakeHarbor.start()
   fill(harbor, 150)
-  harbor.fail({ path: /artifacts$/, page: 2, times: 1, answer: { kind: 'status', status: 500 } })
+  harbor.fail({ path: /artifacts$/, skip: 1, times: 1, answer: { kind: 'status', status: 500 } })
   const { source } = await openHarbor(harbor)
 
   expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(150))
 })
 
 test.each([
-  [401, 'PH6002', 'check the secret robot'],
-  [403, 'PH6002', 'artifact:list, tag:list and label:list'],
-  [422, 'PH6006', 'malformed'],
-])('a %i of the listing names the fix', async (status, code, message) => {
+  [401, {}, 'PH6002', 'check the secret robot'],
+  [403, {}, 'PH6002', 'artifact:list, tag:list and label:list'],
+  [412, {}, 'PH6006', 'a rule of the project'],
+  [422, {}, 'PH6006', 'malformed'],
+  [429, { 'retry-after': '200' }, 'PH6001', 'cannot list the artifacts of project library now (429'],
+  [500, {}, 'PH6001', 'cannot list the artifacts of project library now (500'],
+  [503, {}, 'PH6001', 'cannot list the artifacts of project library now (503'],
+])('a %i of the listing names the fix', async (status, headers, code, message) => {
   await using harbor = await FakeHarbor.start()
   fill(harbor, 1)
-  harbor.fail({ path: /artifacts$/, answer: { kind: 'status', status } })
+  harbor.fail({ path: /artifacts$/, answer: { kind: 'status', status, headers } })
   const { source } = await openHarbor(harbor)
 
   const error = await failureOf(source.list(everythingOf('library'), never))
 
   expect(error).toMatchObject({ code, message: expect.stringContaining(message) })
+  if (status === 429) expect(error).toMatchObject({ retryAfterMs: 200_000 })
+})
+
+test('a project that is called by a number is listed by its name', async () => {
+  await using harbor = await FakeHarbor.start()
+  fill(harbor, 3, '42')
+  const { source } = await openHarbor(harbor)
+
+  expect(tagsOf(await source.list(everythingOf('42'), never))).toEqual(upTo(3))
 })
 
 test('a wrong password is a refused credential', async () => {
@@ -264,6 +381,15 @@ describe('a Harbor before 2.12', () => {
 
     expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(250))
     expect(harbor.requests.some(({ path }) => path.endsWith('/repositories/sub%252Fapp/artifacts'))).toBe(true)
+  })
+
+  test('is listed with all of its repositories', async () => {
+    await using harbor = await FakeHarbor.start({ projectWideListing: false })
+    for (const number of upTo(150)) harbor.add('library', `app${number}`, numbered(number), [String(number)])
+    const { source } = await openHarbor(harbor)
+
+    expect(tagsOf(await source.list(everythingOf('library'), never))).toEqual(upTo(150))
+    expect(harbor.requests.filter(({ path }) => path.endsWith('/repositories'))).toHaveLength(2)
   })
 
   test('may lose a repository between its listing and its artifacts', async () => {
@@ -293,27 +419,6 @@ test.each([true, false])(
   },
 )
 
-test.each([
-  [{}, { contentTrust: false, preventVulnerable: false }],
-  [{ enable_content_trust: 'true' }, { contentTrust: true, preventVulnerable: false }],
-  [
-    { enable_content_trust: 'false', enable_content_trust_cosign: 'true' },
-    { contentTrust: true, preventVulnerable: false },
-  ],
-  [
-    { prevent_vul: 'true', severity: 'high' },
-    { contentTrust: false, preventVulnerable: true },
-  ],
-  [{ prevent_vul: 'false' }, { contentTrust: false, preventVulnerable: false }],
-])('a project with %j demands %j', async (metadata, rules) => {
-  await using harbor = await FakeHarbor.start()
-  // A name that Harbor would take for an id.
-  harbor.project('42', metadata)
-  const { source } = await openHarbor(harbor)
-
-  expect(await source.projectRules('42', never)).toEqual(rules)
-})
-
 test('the content of an index is its platforms and their bytes', async () => {
   await using harbor = await FakeHarbor.start()
   const image = await harbor.push({
@@ -326,7 +431,13 @@ test('the content of an index is its platforms and their bytes', async () => {
 
   const content = await source.content('library/app', parseDigest(image.digest), never)
 
-  expect(content).toEqual({ digest: image.digest, type: 'image', isIndex: true, manifests: image.manifests })
+  expect(content).toEqual({
+    digest: image.digest,
+    type: 'image',
+    isIndex: true,
+    manifests: image.manifests,
+    absent: [],
+  })
   expect(sizeOf(content.manifests)).toBe(
     image.manifests.flatMap(({ blobs }) => blobs).reduce((sum, blob) => sum + blob.sizeBytes, 0),
   )

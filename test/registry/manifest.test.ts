@@ -62,9 +62,30 @@ describe('a manifest', () => {
     ['cnai', { config: descriptor('c', 'application/vnd.cncf.model.config.v1+json') }],
     ['cnai', { artifactType: 'application/vnd.cnai.model.manifest.v1+json' }],
     ['other', { artifactType: 'application/vnd.dev.sigstore.bundle.v0.3+json' }],
-    ['other', { config: descriptor('c', 'application/vnd.cncf.helm.config.v1+json') }],
+    ['other', { artifactType: 'application/vnd.oci.empty.v1+json' }],
+    ['cnai', { config: descriptor('c', 'application/vnd.kitops.modelkit.config.v1+json') }],
+    ['cnai', { artifactType: 'application/vnd.kitops.modelkit.manifest.v1+json' }],
+    ['cnai', { config: descriptor('c', 'application/vnd.docker.ai.model.config.v0.1+json') }],
+    ['cnai', { config: descriptor('c', 'application/vnd.caicloud.model.config.v1alpha1+json') }],
+    ['cnai', { config: descriptor('c', 'x/y'), layers: [descriptor('m', 'application/x-mlmodel')] }],
+    ['image', { layers: [descriptor('m', 'application/x-mlmodel')] }],
+    ['chart', { config: descriptor('c', 'application/vnd.cncf.helm.config.v1+json') }],
+    ['wasm', { config: descriptor('c', 'application/vnd.wasm.config.v1+json') }],
+    ['wasm', { config: descriptor('c', 'application/vnd.wasm.config.v0+json') }],
+    ['wasm', { annotations: { 'module.wasm.image/variant': 'compat' } }],
+    ['wasm', { annotations: { 'run.oci.handler': 'wasm' } }],
+    ['image', { annotations: { 'run.oci.handler': 'krun' } }],
+    ['cnab', { config: descriptor('c', 'application/vnd.cnab.config.v1+json') }],
   ])('is of type %s with %j', (type, overrides) => {
     expect(parse(manifest(overrides)).type).toBe(type)
+  })
+
+  test('without a config of its own counts the empty one: an engine asks for it too', () => {
+    const empty = { mediaType: 'application/vnd.oci.empty.v1+json', digest: digest('{}'), size: 2, data: 'e30=' }
+
+    expect(parse(manifest({ artifactType: 'a/b', config: empty }))).toMatchObject({
+      blobs: [{ digest: digest('{}'), sizeBytes: 2 }, { digest: digest('layer') }],
+    })
   })
 
   test('that does not say what it is, is what its Content-Type says', () => {
@@ -104,8 +125,9 @@ describe('an index', () => {
 
   test.each([
     ['image', {}],
-    ['other', { artifactType: 'application/vnd.cnab.manifest.v1' }],
-    ['other', { annotations: { 'org.opencontainers.artifactType': 'application/vnd.cnab.manifest.v1' } }],
+    ['cnab', { artifactType: 'application/vnd.cnab.manifest.v1' }],
+    ['cnab', { annotations: { 'org.opencontainers.artifactType': 'application/vnd.cnab.manifest.v1' } }],
+    ['other', { artifactType: 'application/vnd.example.things' }],
     ['cnai', { artifactType: 'application/vnd.cncf.model.manifest.v1+json' }],
   ])('is of type %s with %j', (type, more) => {
     expect(parse(index([], more)).type).toBe(type)
@@ -114,6 +136,11 @@ describe('an index', () => {
 
 test.each<[string, unknown, string]>([
   ['schema 1', { schemaVersion: 1, fsLayers: [] }, 'schema 1'],
+  [
+    'an artifact manifest',
+    { mediaType: 'application/vnd.oci.artifact.manifest.v1+json', blobs: [] },
+    'push it again as an image manifest',
+  ],
   ['no JSON object', 7, 'neither'],
   ['manifest and index at once', { ...manifest(), manifests: [] }, 'neither'],
   ['a layer without a size', manifest({ layers: [descriptor('x', LAYER, { size: undefined })] }), 'size'],
@@ -182,15 +209,54 @@ describe('content', () => {
     expect(error).toMatchObject({ code: 'PH6005', message: expect.stringContaining('nested') })
   })
 
-  test('of an index whose child is missing says which', async () => {
+  test('of an index whose child is missing is what is there, and says what is not', async () => {
     const image = buildImage({ platforms: ['linux/amd64', 'linux/arm64'] })
     const missing = image.manifests[1]!.digest
     await using server = await serve(new Map([...image.documents].filter(([one]) => one !== missing)))
     const { source } = await open(server.endpoint, { type: 'oci' })
 
+    const content = await source.content('a/app', parseDigest(image.digest), never)
+
+    expect(content.manifests).toEqual([image.manifests[0]])
+    expect(content.absent).toEqual([{ digest: missing, platform: 'linux/arm64' }])
+  })
+
+  test('that was not whole is looked at again, for what was missing only', async () => {
+    const image = buildImage({ platforms: ['linux/amd64', 'linux/arm64'] })
+    const documents = new Map(image.documents)
+    const late = image.manifests[1]!.digest
+    documents.delete(late)
+    await using server = await serve(documents)
+    const { source } = await open(server.endpoint, { type: 'oci' })
+    await source.content('a/app', parseDigest(image.digest), never)
+    const asked = server.requests.length
+    documents.set(late, image.documents.get(late)!)
+
+    const content = await source.content('a/app', parseDigest(image.digest), never)
+
+    expect(content).toMatchObject({ manifests: image.manifests, absent: [] })
+    expect(server.requests.slice(asked).map(({ url }) => url)).toEqual([`/v2/a/app/manifests/${late}`])
+  })
+
+  test('of an index whose child cannot be read now is an error', async () => {
+    const image = buildImage({ platforms: ['linux/amd64', 'linux/arm64'] })
+    const refused = image.manifests[1]!.digest
+    await using server = await listen(({ pathname }) => {
+      const one = pathname.split('/').at(-1)!
+      return one === refused ? { status: 403 } : { body: image.documents.get(one)!.bytes.toString() }
+    })
+    const { source } = await open(server.endpoint, { type: 'oci' })
+
     const error = await failureOf(source.content('a/app', parseDigest(image.digest), never))
 
-    expect(error).toMatchObject({ code: 'PH6003', message: expect.stringContaining(missing) })
+    expect(error).toMatchObject({ code: 'PH6002', message: expect.stringContaining(refused) })
+  })
+
+  test('of what is not there at all is an error', async () => {
+    await using server = await serve(new Map())
+    const { source } = await open(server.endpoint, { type: 'oci' })
+
+    expect(await failureOf(source.content('a/app', digest(1), never))).toMatchObject({ code: 'PH6003' })
   })
 
   test('is never asked for by a name that is no repository', async () => {

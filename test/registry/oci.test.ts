@@ -1,16 +1,17 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { inParallel } from '../../src/registry/http.ts'
-import { nextLink } from '../../src/registry/oci.ts'
+import { nextLink } from '../../src/registry/pages.ts'
 import { parseDigest } from '../../src/model/artifact.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { describeWithDockerRegistry, DockerRegistry, registryAccount } from '../support/docker-registry.ts'
 import { buildImage, pushBuilt, pushImage } from '../support/oci-images.ts'
+import { digest } from '../support/examples.ts'
 import { everythingOf, failureOf, listen, never, open, secrets, type Answer } from './fixtures.ts'
 
 const account = { type: 'basic', secret: 'robot' } as const
 
 describeWithDockerRegistry('a real docker-registry', () => {
-  test('is listed below a prefix; only wanted tags are resolved, accessories are no tags', async () => {
+  test('is listed below a prefix, a candidate a tag, accessories left out; a tag is resolved when it is wanted', async () => {
     await using real = await DockerRegistry.start()
     const app = await pushImage(real.endpoint, 'team/sub/app', 'v1', { platforms: ['linux/amd64', 'linux/arm64'] })
     await pushBuilt(real.endpoint, 'team/sub/app', ['old'], app)
@@ -18,16 +19,23 @@ describeWithDockerRegistry('a real docker-registry', () => {
     await pushImage(real.endpoint, 'elsewhere/app', 'v1')
     const { source } = await open(real.endpoint, { type: 'oci' })
 
-    const listed = await source.list(
-      { project: 'team', wants: (name, tag) => name === 'sub/app' && tag === 'v1' },
-      never,
-    )
-
-    const common = { repository: 'team/sub/app', name: 'sub/app', labels: undefined, type: undefined }
-    expect(listed).toEqual([
-      { ...common, tags: ['old'], digest: undefined },
-      { ...common, tags: ['v1'], digest: app.digest },
+    const common = {
+      repository: 'team/sub/app',
+      name: 'sub/app',
+      digest: undefined,
+      labels: undefined,
+      type: undefined,
+      pushedAt: undefined,
+      children: [],
+      signatures: undefined,
+      scan: undefined,
+    }
+    expect(await source.list(everythingOf('team'), never)).toEqual([
+      { ...common, tags: ['old'] },
+      { ...common, tags: ['v1'] },
     ])
+    expect(await source.resolve('team/sub/app', 'v1', never)).toBe(app.digest)
+    expect(await source.resolve('team/sub/app', 'v2', never)).toBeUndefined()
   })
 
   test('without a prefix all of it is listed, over every page of the catalog', async () => {
@@ -37,7 +45,7 @@ describeWithDockerRegistry('a real docker-registry', () => {
     await inParallel(names, 16, (name) => pushBuilt(real.endpoint, name, ['v1'], image))
     const { source } = await open(real.endpoint, { type: 'oci' })
 
-    const listed = await source.list({ project: undefined, wants: () => false }, never)
+    const listed = await source.list(everythingOf(undefined), never)
 
     expect(listed.map(({ repository, name }) => [repository, name])).toEqual(names.map((name) => [name, name]))
   })
@@ -55,6 +63,7 @@ describeWithDockerRegistry('a real docker-registry', () => {
         type: 'image',
         isIndex: true,
         manifests: image.manifests,
+        absent: [],
       })
       expect(await source.content('app', parseDigest(single.digest), never)).toMatchObject({
         isIndex: false,
@@ -91,6 +100,31 @@ describeWithDockerRegistry('a real docker-registry', () => {
     expect((await blob.arrayBuffer()).byteLength).toBe(layer.sizeBytes)
   })
 
+  test('an index of which a platform was deleted is what is left of it', async () => {
+    await using real = await DockerRegistry.start()
+    const image = await pushImage(real.endpoint, 'app', 'v1', { platforms: ['linux/amd64', 'linux/arm64'] })
+    const [kept, deleted] = image.manifests
+    await fetch(`${real.endpoint}/v2/app/manifests/${deleted!.digest}`, { method: 'DELETE' })
+    const { source } = await open(real.endpoint, { type: 'oci' })
+
+    expect(await source.content('app', parseDigest(image.digest), never)).toMatchObject({
+      manifests: [kept],
+      absent: [{ digest: deleted!.digest, platform: 'linux/arm64' }],
+    })
+  })
+
+  test('that is a cache fetches what it is asked to pull through', async () => {
+    await using upstream = await DockerRegistry.start()
+    const image = await pushImage(upstream.endpoint, 'app', 'v1')
+    await using cache = await DockerRegistry.start({ proxy: { remoteurl: upstream.endpoint } })
+    const { source } = await open(cache.endpoint, { type: 'oci', repositories: ['app'] })
+
+    expect(await source.pullThrough('app', 'v1', never)).toBe(image.digest)
+    expect(await source.pullThrough('app', image.digest, never)).toBe(image.digest)
+    await vi.waitUntil(() => cache.stores(image.digest))
+    expect(await failureOf(source.pullThrough('app', 'v9', never))).toMatchObject({ code: 'PH6003' })
+  })
+
   test('a repository that was named and is not there is an error; one that was emptied is not', async () => {
     await using real = await DockerRegistry.start()
     await pushImage(real.endpoint, 'app', 'v1')
@@ -105,19 +139,56 @@ describeWithDockerRegistry('a real docker-registry', () => {
   })
 })
 
+/** Registries whose catalog is of no use, as contracts/kraken-and-registries.md §5.8 tells. */
+const quirks: readonly [string, (url: URL, host: string, authorization: string | undefined) => Answer, string][] = [
+  ['GHCR has none', () => ({ status: 404, body: '404 page not found' }), 'PH6003'],
+  ['Google shows everybody an empty one', () => ({ body: { repositories: [] } }), 'PH6003'],
+  [
+    'Amazon forbids it',
+    () => ({ status: 403, body: { errors: [{ code: 'DENIED', message: 'User is not authorized' }] } }),
+    'PH6002',
+  ],
+  [
+    'Docker Hub takes no token for it',
+    ({ pathname }, host, authorization) => {
+      if (pathname === '/token') return { body: { token: 't' } }
+      const challenge = `Bearer realm="http://${host}/token",service="registry.docker.io",scope="registry:catalog:*"`
+      const error = authorization === undefined ? '' : ',error="insufficient_scope"'
+      return { status: 401, headers: { 'www-authenticate': challenge + error } }
+    },
+    'PH6002',
+  ],
+]
+
 describe('the catalog', () => {
-  test.each<[string, Answer, string]>([
-    ['is not there', { status: 404, body: '404 page not found' }, 'PH6003'],
-    ['is empty', { body: { repositories: [] } }, 'PH6003'],
-    ['is forbidden', { status: 403 }, 'PH6002'],
-    ['wants a credential', { status: 401 }, 'PH6002'],
-  ])('that %s asks for spec.repositories', async (_what, answer, code) => {
-    await using server = await listen(() => answer)
+  test.each(quirks)('of a registry: %s, which asks for spec.repositories', async (_what, answer, code) => {
+    await using server = await listen((url, { headers }) => answer(url, headers.host!, headers.authorization))
     const { source } = await open(server.endpoint, { type: 'oci' })
 
     const error = await failureOf(source.list(everythingOf(undefined), never))
 
     expect(error).toMatchObject({ code, message: expect.stringContaining('spec.repositories') })
+  })
+
+  test.each(quirks)('is not needed with spec.repositories where %s', async (_what, answer) => {
+    await using server = await listen((url, { headers }) =>
+      url.pathname === '/v2/team/app/tags/list'
+        ? { body: { tags: ['v1'] } }
+        : answer(url, headers.host!, headers.authorization),
+    )
+    const { source } = await open(server.endpoint, { type: 'oci', repositories: ['team/app'] })
+
+    expect(await source.list(everythingOf('team'), never)).toMatchObject([{ name: 'app', tags: ['v1'] }])
+  })
+
+  test('is forbidden to a password of Amazon that is older than 12 hours, which says so', async () => {
+    const body = { errors: [{ code: 'DENIED', message: 'Your authorization token has expired. Reauthenticate.' }] }
+    await using server = await listen(({ pathname }) => (pathname === '/v2/' ? {} : { status: 403, body }))
+    const { source } = await open(server.endpoint, { type: 'oci', auth: account, repositories: ['app'] })
+
+    const error = await failureOf(source.list(everythingOf(undefined), never))
+
+    expect(error).toMatchObject({ code: 'PH6002', message: expect.stringMatching(/renew the secret robot.*12 hours/) })
   })
 
   test('is not asked for repositories that are named', async () => {
@@ -135,7 +206,7 @@ describe('the catalog', () => {
     })
     const { source } = await open(server.endpoint, { type: 'oci' })
 
-    expect(await source.list({ project: undefined, wants: () => false }, never)).toMatchObject([{ name: 'here' }])
+    expect(await source.list(everythingOf(undefined), never)).toMatchObject([{ name: 'here' }])
   })
 
   test('may not hold a name that changes the address', async () => {
@@ -149,7 +220,7 @@ describe('the catalog', () => {
 
 describe('pages of tags', () => {
   const named = { type: 'oci', repositories: ['app'] } as const
-  const noTag = { project: undefined, wants: () => false }
+  const all = everythingOf(undefined)
 
   /** A registry of one repository with a page a number; `link` says where a page goes on. */
   function paged(link: (page: number, host: string) => string | undefined) {
@@ -173,7 +244,7 @@ describe('pages of tags', () => {
     await using server = await paged((page, host) => (page < 3 ? link(page, host) : undefined))
     const { source } = await open(server.endpoint, named)
 
-    expect((await source.list(noTag, never)).flatMap(({ tags }) => tags)).toEqual(['v1', 'v2', 'v3'])
+    expect((await source.list(all, never)).flatMap(({ tags }) => tags)).toEqual(['v1', 'v2', 'v3'])
   })
 
   test('that lead to another host end the listing as an error, and the host hears nothing', async () => {
@@ -181,7 +252,7 @@ describe('pages of tags', () => {
     await using server = await paged(() => `<${thief.endpoint}/v2/app/tags/list>; rel="next"`)
     const { source } = await open(server.endpoint, named)
 
-    const error = await failureOf(source.list(noTag, never))
+    const error = await failureOf(source.list(all, never))
 
     expect(error).toMatchObject({ code: 'PH6004', message: expect.stringContaining('another host') })
     expect(thief.requests).toEqual([])
@@ -191,7 +262,7 @@ describe('pages of tags', () => {
     await using server = await paged((page) => `</v2/app/tags/list?p=${(page % 2) + 1}>; rel="next"`)
     const { source } = await open(server.endpoint, named)
 
-    expect(await source.list(noTag, never)).toHaveLength(2)
+    expect(await source.list(all, never)).toHaveLength(2)
     expect(server.requests).toHaveLength(3)
   })
 
@@ -199,14 +270,14 @@ describe('pages of tags', () => {
     await using server = await paged((page) => `</v2/app/tags/list?p=${page + 1}>; rel="next"`)
     const { source } = await open(server.endpoint, named)
 
-    expect(await failureOf(source.list(noTag, never))).toMatchObject({ code: 'PH6004' })
+    expect(await failureOf(source.list(all, never))).toMatchObject({ code: 'PH6004' })
   })
 
   test.each(['{"tags":["v1"', '{}', '<html>', '{"tags":"v1"}'])('that read %s are not a listing', async (body) => {
     await using server = await listen(() => ({ body }))
     const { source } = await open(server.endpoint, named)
 
-    expect(await failureOf(source.list(noTag, never))).toMatchObject({ code: 'PH6004' })
+    expect(await failureOf(source.list(all, never))).toMatchObject({ code: 'PH6004' })
   })
 
   test.each([
@@ -222,55 +293,65 @@ describe('pages of tags', () => {
   })
 })
 
-describe('a wanted tag', () => {
-  const named = { type: 'oci', repositories: ['app'] } as const
+describe('a tag', () => {
   const image = buildImage()
   const { bytes } = image.documents.get(image.digest)!
 
-  function tagged(answer: (method: string) => Answer) {
-    return listen(({ pathname }, request) =>
-      pathname.endsWith('/tags/list') ? { body: { tags: ['v1', 'v1'] } } : answer(request.method!),
+  test('costs nothing to list, and one HEAD to resolve', async () => {
+    await using server = await listen(({ pathname }) =>
+      pathname.endsWith('/tags/list')
+        ? { body: { tags: ['v1', 'v1', 'v2'] } }
+        : { headers: { 'docker-content-digest': image.digest } },
     )
-  }
+    const { source } = await open(server.endpoint, { type: 'oci', repositories: ['app'] })
 
-  test('is resolved by one HEAD', async () => {
-    await using server = await tagged(() => ({ headers: { 'docker-content-digest': image.digest } }))
-    const { source } = await open(server.endpoint, named)
-
-    expect(await source.list(everythingOf(undefined), never)).toMatchObject([{ digest: image.digest, tags: ['v1'] }])
+    expect((await source.list(everythingOf(undefined), never)).map(({ tags }) => tags)).toEqual([['v1'], ['v2']])
+    expect(server.requests).toHaveLength(1)
+    expect(await source.resolve('app', 'v1', never)).toBe(image.digest)
     expect(server.requests.map(({ method }) => method)).toEqual(['GET', 'HEAD'])
   })
 
   test.each([200, 405])('whose HEAD answers %i without a digest is read and hashed', async (status) => {
-    await using server = await tagged((method) => (method === 'HEAD' ? { status } : { body: bytes.toString() }))
-    const { source } = await open(server.endpoint, named)
+    await using server = await listen((_url, { method }) =>
+      method === 'HEAD' ? { status } : { body: bytes.toString() },
+    )
+    const { source } = await open(server.endpoint, { type: 'oci' })
 
-    expect(await source.list(everythingOf(undefined), never)).toMatchObject([{ digest: image.digest }])
-  })
-
-  test('that was deleted since it was listed is gone', async () => {
-    await using server = await tagged(() => ({ status: 404 }))
-    const { source } = await open(server.endpoint, named)
-
-    expect(await source.list(everythingOf(undefined), never)).toEqual([])
+    expect(await source.resolve('app', 'v1', never)).toBe(image.digest)
   })
 
   test.each<[string, Answer, string]>([
     ['a digest of another kind', { headers: { 'docker-content-digest': 'sha512:abc' } }, 'PH6005'],
     ['403', { status: 403 }, 'PH6002'],
     ['503', { status: 503 }, 'PH6001'],
-  ])('that is answered with %s fails the listing', async (_what, answer, code) => {
-    await using server = await tagged(() => answer)
-    const { source } = await open(server.endpoint, named)
+  ])('that is answered with %s is an error', async (_what, answer, code) => {
+    await using server = await listen(() => answer)
+    const { source } = await open(server.endpoint, { type: 'oci' })
 
-    expect(await failureOf(source.list(everythingOf(undefined), never))).toMatchObject({ code })
+    expect(await failureOf(source.resolve('app', 'v1', never))).toMatchObject({ code })
+  })
+
+  test('that is pulled through by digest is that digest or an error', async () => {
+    await using server = await listen((_url, { method }) => (method === 'HEAD' ? {} : { body: '{"other":1}' }))
+    const { source } = await open(server.endpoint, { type: 'oci' })
+
+    expect(await failureOf(source.pullThrough('app', image.digest, never))).toMatchObject({ code: 'PH6008' })
+    for (const reference of ['../x', 'sha256:abc', 'a b'])
+      expect(await failureOf(source.pullThrough('app', reference, never))).toMatchObject({ code: 'PH6005' })
+    expect(server.requests).toHaveLength(2)
   })
 })
 
-test('an oci registry demands nothing', async () => {
+test('an oci registry demands nothing, and has no scanner', async () => {
   const { source } = await open('http://127.0.0.1:1', { type: 'oci' })
 
-  expect(await source.projectRules('team', never)).toEqual({ contentTrust: false, preventVulnerable: false })
+  expect(await source.projectRules('team', never)).toEqual({
+    signatures: [],
+    severity: undefined,
+    allowlist: { ids: [], expiresAt: undefined },
+    isProxyCache: false,
+  })
+  expect(await failureOf(source.vulnerabilities('team/app', digest(1), never))).toMatchObject({ code: 'PH6003' })
 })
 
 test('a registry with public parts is listed with the account from the first request on', async () => {

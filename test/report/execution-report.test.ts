@@ -4,7 +4,19 @@ import { parse } from 'yaml'
 import { describe, expect, it } from 'vitest'
 import { renderExecutionReport, reportPath } from '../../src/report/execution-report.ts'
 import { endedExecution, settledTask, taskOf } from '../support/ended.ts'
-import { artifact, digest, EXAMPLE_AT, manifest, order, policy, snapshot, task } from '../support/examples.ts'
+import {
+  artifact,
+  digest,
+  EXAMPLE_AT,
+  EXAMPLE_FILE,
+  fileOrder,
+  manifest,
+  order,
+  policy,
+  snapshot,
+  task,
+} from '../support/examples.ts'
+import type { Evidence } from '../../src/model/evidence.ts'
 
 const schemas = new URL('../../schemas/', import.meta.url)
 const schema = (name: string) => JSON.parse(readFileSync(new URL(name, schemas), 'utf8')) as object
@@ -14,7 +26,7 @@ const validate = new Ajv2020({ schemas: [schema('common.schema.json')], strict: 
 
 const manifests = [manifest({ platform: 'linux/amd64' }), manifest({ digest: digest(2), platform: 'linux/arm64' })]
 const succeeded = settledTask({
-  artifact: artifact({ tags: ['latest', 'v1'] }),
+  subject: artifact({ tags: ['latest', 'v1'] }),
   order: order({ manifests }),
   jobs: [
     {
@@ -40,6 +52,12 @@ const partial = taskOf('base', {
     of: 2,
     peers: 1,
   },
+})
+const file = settledTask({
+  id: '20261121T020000Z-3f9a1c07/file',
+  subject: { file: EXAMPLE_FILE },
+  order: fileOrder(),
+  sizeBytes: undefined,
 })
 const execution = endedExecution({ result: 'PartialSuccess' })
 
@@ -142,6 +160,63 @@ spec:
     expect(validate(report), JSON.stringify(validate.errors)).toBe(true)
   })
 
+  it('shows a file by its URL, without size or digest, and names it where it is missing', () => {
+    const lost = { ...file, provider: 'dragonfly-us', state: 'Failed', missing: [EXAMPLE_FILE] } as const
+    const { text } = renderExecutionReport(execution, [lost, file, succeeded], 'eu')
+    expect(keepsToSchema(text).spec.tasks.map(({ artifact, file, missing }) => [artifact, file, missing])).toEqual([
+      [undefined, EXAMPLE_FILE, undefined],
+      [undefined, EXAMPLE_FILE, [EXAMPLE_FILE]],
+      [expect.objectContaining({ repository: 'library/app' }), undefined, undefined],
+    ])
+  })
+
+  it('of a task is of an artifact or of a file, and never of both or none', () => {
+    const report = parse(renderExecutionReport(execution, [succeeded, file], 'eu').text) as Report
+    const [first, second] = report.spec.tasks
+    const withTask = (one: object) => validate({ ...report, spec: { ...report.spec, tasks: [one] } })
+    expect([first!, second!, { ...first, ...second }, { provider: 'x', state: 'Failed' }].map(withTask)).toEqual([
+      true,
+      true,
+      false,
+      false,
+    ])
+  })
+
+  it('names the tags that had moved when it was submitted', () => {
+    const moved = { ...succeeded, movedTags: ['latest'] }
+    const { text } = renderExecutionReport(execution, [moved, partial], 'eu')
+    expect(keepsToSchema(text).spec.tasks.map(({ artifact }) => artifact?.movedTags)).toEqual([['latest'], undefined])
+  })
+
+  it('names artifacts that the policy names and the registry does not have', () => {
+    const unresolved = [{ artifact: 'nginx:9', code: 'PH8010', message: 'library/nginx has\nno such tag' }] as const
+    const selection = { ...execution.selection!, unresolved }
+    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu')
+    expect(keepsToSchema(text).spec.selection).toMatchObject({
+      unresolved: [{ artifact: 'nginx:9', code: 'PH8010', message: 'library/nginx has no such tag' }],
+    })
+  })
+
+  it('has what was said of a job that went well, at its last id', () => {
+    const message = `preheats are cached by URL, but nodes pulled by digest\u001b[2J ${'x'.repeat(500)}`
+    const job = { ...succeeded.jobs[0]!, verdict: { said: 'success', claims: undefined, message } } as const
+    const { text } = renderExecutionReport(execution, [{ ...succeeded, jobs: [job] }], 'eu')
+    const [first, last] = keepsToSchema(text).spec.tasks[0]?.jobs ?? []
+    expect(first).toEqual({ id: '16', cluster: 'eu-1' })
+    expect(last).toMatchObject({
+      id: '17',
+      message: expect.stringMatching(/^preheats are cached by URL, [^\p{Cc}]{371}…$/u),
+    })
+  })
+
+  it.each<Evidence['kind']>(['success_tasks', 'get_task', 'presence', 'read_through'])(
+    'may rest on evidence of the kind %s',
+    (kind) => {
+      const evidence = { ...succeeded.evidence!, kind }
+      keepsToSchema(renderExecutionReport(execution, [{ ...succeeded, evidence }], 'eu').text)
+    },
+  )
+
   it('says which PreheatRun asked and why', () => {
     const { text } = renderExecutionReport(endedExecution({ cause: runCause() }), [], 'eu')
     expect(text).toContain(`run:\n        name: hotfix\n        digest: ${digest('run')}\n        reason: CVE fix\n`)
@@ -156,7 +231,7 @@ spec:
         settledTask({
           state: 'Failed',
           error: { code: 'PH5006', message: hostile },
-          artifact: artifact({ tags: [hostile] }),
+          subject: artifact({ tags: [hostile] }),
         }),
       ],
       'eu',
@@ -199,6 +274,25 @@ describe('the path of a report', () => {
     expect(() => reportPath(endedExecution({ id: '../../x' }), 'eu')).toThrow(TypeError)
   })
 })
+
+/** What a test asks of a report; the schema has the rest. */
+interface Report {
+  readonly spec: {
+    readonly selection?: object
+    readonly tasks: readonly {
+      readonly artifact?: { readonly movedTags?: readonly string[] }
+      readonly file?: string
+      readonly missing?: readonly string[]
+      readonly jobs: readonly object[]
+    }[]
+  }
+}
+
+function keepsToSchema(text: string): Report {
+  const report = parse(text) as Report
+  expect(validate(report), JSON.stringify(validate.errors)).toBe(true)
+  return report
+}
 
 function runCause() {
   return { type: 'manual', run: { name: 'hotfix', digest: digest('run'), reason: 'CVE fix' } } as const

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import type { SettledState } from '../../src/model/task.ts'
 import { failureOf, resultOf, sumUp } from '../../src/report/result.ts'
+import { parseFileUrl } from '../../src/model/artifact.ts'
 import { endedExecution, settledTask, taskOf } from '../support/ended.ts'
+import { EXAMPLE_FILE } from '../support/examples.ts'
 
 const tasksIn = (states: SettledState[]) => states.map((state, index) => taskOf(`${index}`, { state }))
 
@@ -32,15 +34,17 @@ describe('the fingerprint of a failure', () => {
     expect(failureOf([other, taskOf('ok'), again], undefined)).toBe(failureOf([failed, other], undefined))
   })
 
-  it('depends on the artifact, the provider, the state and the code', () => {
+  it('depends on the artifact or file, the provider, the state and the code', () => {
     const others = [
       { ...failed, provider: 'dragonfly-us' },
       { ...failed, state: 'Lost' as const },
       { ...failed, error: { code: 'PH5007', message: 'job 17 failed' } as const },
       taskOf('base', { state: 'Failed', error: failed.error }),
+      { ...failed, subject: { file: EXAMPLE_FILE } },
+      { ...failed, subject: { file: parseFileUrl('https://models.example.com/other.gguf') } },
     ]
     const fingerprints = [failed, ...others].map((one) => failureOf([one], undefined))
-    expect(new Set(fingerprints).size).toBe(5)
+    expect(new Set(fingerprints).size).toBe(7)
   })
 
   it('is that of the reason where nothing was begun, and none where nothing failed', () => {

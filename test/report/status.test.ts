@@ -5,6 +5,7 @@ import {
   mergeStatus,
   parseStatus,
   statusOf,
+  suspendedIn,
   type LastExecution,
   troubleIn,
   type Trouble,
@@ -97,6 +98,35 @@ instances:
     expect(merge(undefined, [later({ result: 'Blocked', reason }, [])])).toMatch(
       /result: Blocked\n *error:\n *code: PH8004/,
     )
+  })
+
+  it('shows a suspension with its end and reason beside the last result, until it is over', () => {
+    const until = EXAMPLE_AT + 3_600_000
+    const frozen = { ...located(policy({ suspend: { until, reason: 'freeze | now' } })), problems: [] }
+    const suspended = (at: number) => suspendedIn({ objects: [frozen] }, at)
+    const ready = merge(undefined, [success])
+    const text = merge(ready, [success], suspended(until - 1))
+    expect(text).toContain(`\
+        state: Suspended
+        suspended:
+          until: 2026-11-21T03:00:00.000Z
+          reason: freeze | now
+        result: Success
+`)
+    expect(merge(text, [success], suspended(until - 1))).toBe(text)
+    expect(renderReadme(text)).toContain('**Suspended** until 2026-11-21T03:00:00.000Z (freeze &#124; now), Success |')
+    expect(merge(text, [success], suspended(until))).toBe(ready)
+    expect(merge(text, [], [])).toBe(ready)
+  })
+
+  it('shows a suspension that never ran, has no end, or is broken too; and none of a policy that is disabled', () => {
+    const forever = { ...located(policy({ suspend: { until: undefined, reason: '' } })), problems: [problem] }
+    const troubles = suspendedIn({ objects: [forever] }, EXAMPLE_AT)
+    expect(merge(undefined, [], troubles)).toMatch(/state: Suspended\n +suspended:\n +reason: ""\n/)
+    expect(merge(undefined, [], [stalledPolicy, ...troubles])).toMatch(/state: Stalled\n +suspended:[^]+code: PH2003/)
+    expect(merge(undefined, [], [stalledPolicy, ...troubles]).match(/name: /g)).toHaveLength(1)
+    const disabled = { ...forever, resource: policy({ enabled: false, suspend: { until: undefined, reason: '' } }) }
+    expect(suspendedIn({ objects: [disabled] }, EXAMPLE_AT)).toEqual([])
   })
 
   it('shows a stalled object with its place, beside its last result, until it is mended', () => {

@@ -1,14 +1,14 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, open as openFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import Database from 'libsql'
 import { describe, expect, test } from 'vitest'
-import { openEmbeddedStore, openLedger } from '../../src/store/embedded.ts'
-import { openDurable } from '../../src/store/sqlite.ts'
+import { openEmbeddedStore, openLedger, type MovedAside } from '../../src/store/embedded.ts'
+import { isCorrupt, openDurable } from '../../src/store/sqlite.ts'
 import { describesAStore } from '../contract/store-contract.ts'
 import { EXAMPLE_AT, execution } from '../support/examples.ts'
 
@@ -121,7 +121,7 @@ describe('the embedded store', () => {
       await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
       write(folder.path, `insert into kysely_migration values ('0999-future', '2030-01-01T00:00:00.000Z')`)
 
-      const refused = { code: 'PH8003', message: expect.stringMatching(/0999-future.*newer than 0001-initial/) }
+      const refused = { code: 'PH8003', message: expect.stringMatching(/0999-future.*newer than 0002-workers/) }
       await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject(refused)
       await expect(openLedger(folder.path)).rejects.toMatchObject(refused)
 
@@ -141,30 +141,78 @@ describe('the embedded store', () => {
       expect(await store.applied()).toBeUndefined()
     })
 
-    test('a file that is no database, a damaged one and a folder that is a file are refused', async () => {
+    test('a folder that is a file is refused', async () => {
       await using folder = await newFolder()
-      const [text, damaged, file] = ['text', 'damaged', 'file'].map((name) => join(folder.path, name)) as [
-        string,
-        string,
-        string,
-      ]
-      await mkdir(text)
-      await writeFile(join(text, 'state.db'), 'all work and no play\n'.repeat(500))
-      await (await openEmbeddedStore(damaged))[Symbol.asyncDispose]()
-      await rm(join(damaged, 'state.db-wal'))
-      await writeFile(join(damaged, 'state.db'), 'SQLite format 3\0')
-      await truncate(join(damaged, 'state.db'), 8192)
+      const file = join(folder.path, 'file')
       await writeFile(file, '')
 
-      for (const dir of [text, damaged, file]) {
-        await expect(openEmbeddedStore(dir)).rejects.toMatchObject({
-          name: 'OperatorError',
-          code: 'PH8003',
-          message: expect.stringContaining(dir),
-        })
-        // Whoever was refused holds nothing.
-        await expect(openEmbeddedStore(dir)).rejects.toMatchObject({ code: 'PH8003' })
-      }
+      await expect(openEmbeddedStore(file)).rejects.toMatchObject({
+        name: 'OperatorError',
+        code: 'PH8003',
+        message: expect.stringContaining(file),
+      })
+    })
+
+    test.each<[string, (file: string) => Promise<void>, RegExp]>([
+      ['no database', (file) => writeFile(file, 'all work and no play\n'.repeat(500)), /not a database/],
+      ['cut short', (file) => truncate(file, 8192), /malformed|short read|disk I\/O/],
+      ['overwritten in the middle', (file) => overwrite(file, 4096, 8 * 4096), /malformed|database disk image|Tree/],
+    ])('a state that is %s is moved aside with its journals, said, and begun anew', async (_, damage, why) => {
+      await using folder = await newFolder()
+      const file = join(folder.path, 'state.db')
+      const store = await openEmbeddedStore(folder.path)
+      await store.recordPush(EXAMPLE_AT)
+      await store[Symbol.asyncDispose]()
+      const whole = new Database(file)
+      whole.pragma('wal_checkpoint(TRUNCATE)')
+      whole.close()
+      await damage(file)
+      await writeFile(`${file}.corrupt-20200101T000000Z`, 'an older one')
+      const said: MovedAside[] = []
+
+      const open = () => openEmbeddedStore(folder.path, (aside) => said.push(aside))
+      await using again = await open()
+
+      expect(await again.applied()).toBeUndefined()
+      expect(said).toEqual([
+        { file: expect.stringMatching(/state\.db\.corrupt-\d{8}T\d{6}Z$/), message: expect.stringMatching(why) },
+      ])
+      const aside = (await readdir(folder.path)).filter((name) => name.includes('corrupt'))
+      expect(aside).toContain(basename(said[0]!.file))
+      expect(aside).not.toContain('state.db.corrupt-20200101T000000Z')
+      // The lock was never given up.
+      await expect(open()).rejects.toMatchObject({ code: 'PH8002' })
+      await again.recordPush(EXAMPLE_AT)
+      await again[Symbol.asyncDispose]()
+      await using sound = await open()
+      expect(await sound.applied()).toBeUndefined()
+      expect(said).toHaveLength(1)
+    })
+
+    test('a state that is whole and cannot be used stays where it is', async () => {
+      await using folder = await newFolder()
+      await mkdir(join(folder.path, 'state.db'), { recursive: true })
+      const said: MovedAside[] = []
+
+      await expect(openEmbeddedStore(folder.path, (aside) => said.push(aside))).rejects.toMatchObject({
+        code: 'PH8003',
+      })
+
+      expect(said).toEqual([])
+      expect(await readdir(folder.path)).not.toContainEqual(expect.stringContaining('corrupt'))
+      const of = (code: string) => Object.assign(new Error('no'), { code })
+      const codes = [
+        'SQLITE_FULL',
+        'SQLITE_IOERR_FSYNC',
+        'SQLITE_CANTOPEN',
+        'SQLITE_READONLY',
+        'SQLITE_PERM',
+        'SQLITE_BUSY',
+      ]
+      expect(codes.filter((code) => isCorrupt(of(code)))).toEqual([])
+      expect(
+        ['SQLITE_CORRUPT', 'SQLITE_CORRUPT_INDEX', 'SQLITE_NOTADB'].filter((code) => isCorrupt(of(code))),
+      ).toHaveLength(3)
     })
 
     test('a row in a state that this build does not know is named', async () => {
@@ -281,4 +329,11 @@ function startWriter(dir: string, from = 0): Writer {
     stderr: () => stderr,
     [Symbol.asyncDispose]: kill,
   }
+}
+
+/** Noise in place of what stood there. */
+async function overwrite(file: string, from: number, bytes: number): Promise<void> {
+  const handle = await openFile(file, 'r+')
+  await handle.write(Buffer.alloc(bytes, 0xa5), 0, bytes, from)
+  await handle.close()
 }

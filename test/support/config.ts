@@ -1,5 +1,8 @@
-import { load, type Config } from '../../src/config/load.ts'
+import { attachmentsOf, wantedAttachments } from '../../src/config/attachments.ts'
+import { load, readFile, readFiles, type Config } from '../../src/config/load.ts'
+import { checkTrust } from '../../src/execution/signature/trust.ts'
 import type { Problem } from '../../src/model/problem.ts'
+import type { SourceEntry } from '../../src/model/source.ts'
 
 /** A config repository as text by path. */
 export type Texts = Readonly<Record<string, string>>
@@ -21,10 +24,26 @@ export function policy(name: string, more = ''): string {
   return `${head('PreheatPolicy', name)}spec:\n  project: library\n  filters: { repositories: ['**'], tags: ['**'] }\n${more}`
 }
 
-/** What stage 1 makes of a repository. */
-export function loadTexts(texts: Texts, problems: readonly Problem[] = []): Config {
-  const files = new Map(Object.entries(texts).map(([file, text]) => [file, new TextEncoder().encode(text)]))
-  return load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, files, problems)
+/** What stage 1 makes of a repository; whatever does not end in `.yaml` is there to be named. */
+export function loadTexts(
+  texts: Texts,
+  problems: readonly Problem[] = [],
+  matchLabels: Readonly<Record<string, string>> = {},
+): Config {
+  const contents = new Map(Object.entries(texts).map(([file, text]) => [file, new TextEncoder().encode(text)]))
+  const yaml = [...contents].filter(([file]) => file.endsWith('.yaml'))
+  const read = readFiles(new Map(yaml.map(([file, bytes]) => [file, readFile(bytes)])), problems)
+  const entries = [...contents].map(([path, { byteLength }]): SourceEntry => ({
+    path,
+    kind: 'file',
+    sizeBytes: byteLength,
+    blobId: path,
+  }))
+  const named = wantedAttachments(read.named, entries)
+  if (!named.ok) throw new TypeError(named.message)
+  const bytes = new Map(named.entries.map(({ path }) => [path, contents.get(path)!]))
+  const attachments = attachmentsOf(named, bytes, checkTrust)
+  return load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments, matchLabels)
 }
 
 /** `file:line:column severity CODE` of every problem. */

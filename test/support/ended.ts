@@ -34,7 +34,7 @@ export function taskOf(of: string, overrides: Partial<SettledTask> = {}): Settle
   const image = artifact({ repository: `library/${of}`, digest: digest(of) })
   return settledTask({
     id: `20261121T020000Z-3f9a1c07/${of}`,
-    artifact: image,
+    subject: image,
     order: order({ repository: image.repository, digest: image.digest }),
     ...overrides,
   })

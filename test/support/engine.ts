@@ -13,7 +13,7 @@ import { parseDigest, type Digest, type PlatformManifest } from '../../src/model
 import type { Clock } from '../../src/model/clock.ts'
 import type { Provider } from '../../src/model/provider.ts'
 import { Secret } from '../../src/model/secret.ts'
-import type { Job, Order } from '../../src/model/task.ts'
+import type { ArtifactOrder, Job } from '../../src/model/task.ts'
 
 /** A signal that never aborts, and that many may wait under at once. */
 export const never = new AbortController().signal
@@ -118,7 +118,7 @@ export interface DragonflyStage extends AsyncDisposable {
   readonly manager: FakeDragonfly
   readonly registry: FakeManifests
   readonly engine: Engine
-  readonly order: Order
+  readonly order: ArtifactOrder
 }
 
 export const blobs: readonly Digest[] = ['config', 'layer 1', 'layer 2', 'layer 3'].map((name) => digest(name))

@@ -1,18 +1,20 @@
 import { createHash } from 'node:crypto'
 import {
   parseDigest,
+  parseFileUrl,
   type Artifact,
-  type Candidate,
+  type Content,
   type Digest,
   type PlatformManifest,
 } from '../../src/model/artifact.ts'
+import type { Candidate } from '../../src/model/candidate.ts'
 import type { Execution, Snapshot, Target } from '../../src/model/execution.ts'
-import type { PreheatPolicy } from '../../src/model/policy.ts'
+import type { PreheatPolicy, Schedule } from '../../src/model/policy.ts'
 import type { Provider } from '../../src/model/provider.ts'
 import type { Registry } from '../../src/model/registry.ts'
 import { resourceKey, type Located, type Resource } from '../../src/model/resource.ts'
 import type { PreheatRun } from '../../src/model/run.ts'
-import type { OpenTask, Order } from '../../src/model/task.ts'
+import type { ArtifactOrder, FileOrder, OpenTask, Task } from '../../src/model/task.ts'
 
 /** 2026-11-21T02:00:00Z, the instant of every example. */
 export const EXAMPLE_AT = Date.parse('2026-11-21T02:00:00Z')
@@ -36,6 +38,7 @@ export function registry(overrides: Partial<Registry> = {}): Registry {
     limits: { requestsPerSecond: 20, listConcurrency: 4, openArtifacts: 300 },
     repositories: [],
     allowPlainHttp: false,
+    webhook: undefined,
     ...overrides,
   }
 }
@@ -83,13 +86,18 @@ export function policy(overrides: Partial<PreheatPolicy> = {}): PreheatPolicy {
     project: 'library',
     providers: [{ name: 'dragonfly-eu' }],
     providerSelector: undefined,
+    suspend: undefined,
     filters: {
       repositories: ['**'],
       tags: ['**'],
       labels: [],
       exclude: { repositories: [], tags: [] },
       types: ['image', 'cnai'],
+      newest: undefined,
     },
+    artifacts: [],
+    files: [],
+    criteria: { signature: { mode: 'inherit' }, vulnerability: { mode: 'inherit' } },
     trigger: { type: 'manual' },
     platforms: [],
     refresh: 'missing',
@@ -98,16 +106,27 @@ export function policy(overrides: Partial<PreheatPolicy> = {}): PreheatPolicy {
     limits: { maxArtifacts: 1000, maxBytes: undefined },
     retry: { attempts: 3, backoffMs: 5000 },
     timeoutMs: undefined,
+    deadlineMs: undefined,
     ...overrides,
   }
 }
 
 /** A policy whose schedule is the given cron; in UTC unless the overrides say otherwise. */
-export function scheduledPolicy(cron: string, overrides: Partial<PreheatPolicy> = {}): PreheatPolicy {
-  return policy({
-    trigger: { type: 'scheduled', schedule: { cron, timeZone: 'UTC', startingDeadlineMs: 3_600_000 } },
-    ...overrides,
-  })
+export function scheduledPolicy(
+  cron: string,
+  overrides: Partial<PreheatPolicy> = {},
+  timing: Partial<Schedule> = {},
+): PreheatPolicy {
+  const schedule: Schedule = {
+    cron,
+    timeZone: 'UTC',
+    startingDeadlineMs: 3_600_000,
+    catchUp: 'once',
+    concurrency: 'forbid',
+    spreadMs: 0,
+    ...timing,
+  }
+  return policy({ trigger: { type: 'scheduled', schedule }, ...overrides })
 }
 
 export function preheatRun(overrides: Partial<PreheatRun> = {}): PreheatRun {
@@ -132,12 +151,21 @@ export function candidate(overrides: Partial<Candidate> = {}): Candidate {
     tags: ['v1'],
     labels: [],
     type: 'image',
+    pushedAt: undefined,
+    children: [],
+    signatures: undefined,
+    scan: undefined,
     ...overrides,
   }
 }
 
 export function artifact(overrides: Partial<Artifact> = {}): Artifact {
   return { repository: 'library/app', digest: digest(1), tags: ['v1'], ...overrides }
+}
+
+/** An image that is no index. */
+export function content(overrides: Partial<Content> = {}): Content {
+  return { digest: digest(1), type: 'image', isIndex: false, manifests: [manifest()], absent: [], ...overrides }
 }
 
 /** One platform with a config and a layer. */
@@ -155,7 +183,7 @@ export function manifest(overrides: Partial<PlatformManifest> = {}): PlatformMan
   }
 }
 
-export function order(overrides: Partial<Order> = {}): Order {
+export function order(overrides: Partial<ArtifactOrder> = {}): ArtifactOrder {
   return {
     taskId: '20261121T020000Z-3f9a1c07/1',
     engineEndpoint: 'https://harbor.example.com',
@@ -169,6 +197,25 @@ export function order(overrides: Partial<Order> = {}): Order {
   }
 }
 
+export const EXAMPLE_FILE = parseFileUrl('https://models.example.com/llama.gguf')
+
+export function fileOrder(overrides: Partial<FileOrder> = {}): FileOrder {
+  const { taskId, scope, clusters, timeoutMs } = order()
+  return { taskId, scope, clusters, timeoutMs, file: EXAMPLE_FILE, ...overrides }
+}
+
+/** What a task preheats, which is no file. */
+export function artifactOf({ subject }: Pick<Task, 'subject'>): Artifact {
+  if ('file' in subject) throw new TypeError(`${subject.file} is a file`)
+  return subject
+}
+
+/** Its order likewise. */
+export function artifactOrderOf({ order }: Pick<Task, 'order'>): ArtifactOrder {
+  if ('file' in order) throw new TypeError(`${order.file} is a file`)
+  return order
+}
+
 /** A task that nobody has touched yet; its order carries its id. */
 export function task(overrides: Partial<OpenTask> = {}): OpenTask {
   const id = overrides.id ?? '20261121T020000Z-3f9a1c07/1'
@@ -177,7 +224,7 @@ export function task(overrides: Partial<OpenTask> = {}): OpenTask {
     executionId: '20261121T020000Z-3f9a1c07',
     provider: 'dragonfly-eu',
     registry: 'harbor',
-    artifact: artifact(),
+    subject: artifact(),
     platforms: [],
     sizeBytes: 30_001_500,
     order: order({ taskId: id }),

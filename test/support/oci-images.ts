@@ -138,6 +138,60 @@ export function buildImage(options: ImageOptions = {}): BuiltImage {
   return { digest, mediaType: types.index, isIndex: true, harborType: kind.harborType, manifests, documents, blobs }
 }
 
+export interface ArtifactOptions {
+  readonly artifactType?: string
+  /** Default: the empty config. */
+  readonly configType?: string
+  readonly layers: readonly {
+    readonly mediaType: string
+    readonly bytes: Uint8Array
+    readonly annotations?: Readonly<Record<string, string>>
+  }[]
+  readonly annotations?: Readonly<Record<string, string>>
+}
+
+/** What is pushed together: an image, or an artifact that is none. */
+export type Pushable = Pick<BuiltImage, 'digest' | 'documents' | 'blobs'>
+
+/** Makes an artifact that is no image: a signature, a bundle. */
+export function buildArtifact({ artifactType, configType, layers, annotations }: ArtifactOptions): Pushable {
+  const config = Buffer.from('{}')
+  const blobs = new Map([config, ...layers.map((layer) => Buffer.from(layer.bytes))].map((one) => [sha256(one), one]))
+  const mediaType = mediaTypes.oci.manifest
+  const manifest = {
+    schemaVersion: 2,
+    mediaType,
+    ...(artifactType && { artifactType }),
+    config: {
+      mediaType: configType ?? 'application/vnd.oci.empty.v1+json',
+      digest: sha256(config),
+      size: config.length,
+    },
+    layers: layers.map((layer) => ({
+      mediaType: layer.mediaType,
+      digest: sha256(Buffer.from(layer.bytes)),
+      size: layer.bytes.length,
+      ...(layer.annotations && { annotations: layer.annotations }),
+    })),
+    ...(annotations && { annotations }),
+  }
+  const bytes = Buffer.from(JSON.stringify(manifest))
+  return { digest: sha256(bytes), documents: new Map([[sha256(bytes), { mediaType, bytes }]]), blobs }
+}
+
+/** Makes an index of what was built: the fallback of the referrers API. */
+export function buildReferrersIndex(
+  referrers: readonly { readonly built: Pushable; readonly artifactType?: string }[],
+): Pushable {
+  const mediaType = mediaTypes.oci.index
+  const manifests = referrers.map(({ built, artifactType }) => {
+    const { mediaType: type, bytes } = built.documents.get(built.digest)!
+    return { mediaType: type, digest: built.digest, size: bytes.length, ...(artifactType && { artifactType }) }
+  })
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests }))
+  return { digest: sha256(bytes), documents: new Map([[sha256(bytes), { mediaType, bytes }]]), blobs: new Map() }
+}
+
 /** Where an image is pushed to, and with which `Authorization`. */
 export interface PushOptions extends ImageOptions {
   readonly authorization?: string
@@ -160,7 +214,7 @@ export async function pushBuilt(
   endpoint: string,
   repository: string,
   tags: readonly string[],
-  image: BuiltImage,
+  image: Pushable,
   authorization?: string,
 ): Promise<void> {
   const base = `${endpoint}/v2/${repository}`

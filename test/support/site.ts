@@ -69,6 +69,7 @@ export async function openSite(dragonflyOptions: DragonflyOptions = {}): Promise
         reports: { flushInterval: '1s' },
         secrets: { dir: join(root, 'secrets'), bindings },
         state: { dir: join(root, 'data') },
+        http: { probes: '127.0.0.1:0', api: '127.0.0.1:0', webhooks: '127.0.0.1:0' },
         ...overrides,
       }
       await writeFile(site.configFile, stringify(document))

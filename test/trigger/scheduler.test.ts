@@ -91,6 +91,138 @@ describe('due slots', () => {
   })
 })
 
+describe('slots that came due while nobody looked', () => {
+  const down = (catchUp: 'once' | 'skip' | 'all', busy = false, startingDeadlineMs = 10 * HOUR) =>
+    dueSlots(
+      scheduledPolicy('0 * * * *', {}, { catchUp, startingDeadlineMs }),
+      state('2026-11-21T00:30:00Z'),
+      at('2026-11-21T03:10:00Z'),
+      busy,
+    )
+  const [one, two, three] = [1, 2, 3].map((hour) => at(`2026-11-21T0${hour}:00:00Z`)) as [number, number, number]
+
+  it('once: the latest runs', () => {
+    const later = 'a later slot was due too'
+    expect(down('once')).toEqual({
+      run: three,
+      missed: [
+        { slot: one, reason: later },
+        { slot: two, reason: later },
+      ],
+      until: three,
+    })
+  })
+
+  it('skip: none runs, and all are accounted for; one that is a minute late is on time', () => {
+    const skipped = 'nobody was there when it was due, and catchUp is skip'
+    expect(down('skip')).toEqual({
+      run: undefined,
+      missed: [one, two, three].map((slot) => ({ slot, reason: skipped })),
+      until: three,
+    })
+    const skipping = scheduledPolicy('0 * * * *', {}, { catchUp: 'skip' })
+    expect(dueSlots(skipping, { until: three - 1 }, three + 60_000, false).run).toBe(three)
+    expect(dueSlots(skipping, { until: three - 1 }, three + 60_001, false).run).toBeUndefined()
+  })
+
+  it('all: each runs, the oldest first', () => {
+    expect(down('all')).toEqual({ run: one, missed: [], until: one })
+    const each = scheduledPolicy('0 * * * *', {}, { catchUp: 'all', startingDeadlineMs: 10 * HOUR })
+    const runs: number[] = []
+    for (let until = one - 1; runs.length < 5;) {
+      const due = dueSlots(each, { until }, at('2026-11-21T03:10:00Z'), false)
+      if (due.run === undefined) break
+      runs.push(due.run)
+      until = due.until
+    }
+    expect(runs).toEqual([one, two, three])
+  })
+
+  it('all: waits for the execution before it, and is missed only when its deadline has passed', () => {
+    expect(down('all', true)).toEqual({ run: undefined, missed: [], until: at('2026-11-21T00:30:00Z') })
+    expect(down('all', true, HOUR)).toEqual({
+      run: undefined,
+      missed: [one, two].map((slot) => ({ slot, reason: 'its startingDeadline of 1h had passed' })),
+      until: two,
+    })
+  })
+})
+
+describe('a slot that comes while the execution before it runs', () => {
+  const slot = at('2026-11-21T02:00:00Z')
+  const due = (concurrency: 'forbid' | 'replace' | 'allow', busy = true) =>
+    dueSlots(scheduledPolicy('0 * * * *', {}, { concurrency }), { until: slot - 1 }, slot, busy)
+
+  it('forbid: is missed', () => {
+    expect(due('forbid')).toMatchObject({ run: undefined, missed: [{ slot }] })
+  })
+
+  it('replace: runs, and that execution is stopped', () => {
+    expect(due('replace')).toEqual({ run: slot, replaces: true, missed: [], until: slot })
+    expect(due('replace', false)).toEqual({ run: slot, missed: [], until: slot })
+  })
+
+  it('allow: runs beside it', () => {
+    expect(due('allow')).toEqual({ run: slot, missed: [], until: slot })
+  })
+})
+
+describe('spread', () => {
+  const SPREAD = 600_000
+  const spread = (name: string) => scheduledPolicy('0 2 * * *', { name }, { spreadMs: SPREAD })
+  const slot = at('2026-11-21T02:00:00Z')
+  const place = (name: string) => nextSlotOf(spread(name), slot - 1)! - slot
+
+  it('begins each policy at its own place after the slot, the same at every slot', () => {
+    const places = Array.from({ length: 50 }, (_, n) => place(`policy-${n}`))
+    expect(places.every((ms) => ms >= 0 && ms < SPREAD)).toBe(true)
+    expect(new Set(places).size).toBe(50)
+    expect(nextSlotOf(spread('policy-0'), slot)! - slot - 24 * HOUR).toBe(places[0])
+  })
+
+  it('keeps the slot’s own name, and counts its deadline from where it begins', () => {
+    const policy = spread('policy-1')
+    const begins = slot + place('policy-1')
+    expect(dueSlots(policy, { until: slot - 1 }, begins - 1, false).run).toBeUndefined()
+    expect(dueSlots(policy, { until: slot - 1 }, begins, false).run).toBe(slot)
+    expect(dueSlots(policy, { until: slot - 1 }, begins + HOUR, false).run).toBe(slot)
+    expect(dueSlots(policy, { until: slot - 1 }, begins + HOUR + 1, false).missed).toHaveLength(1)
+  })
+})
+
+describe('a suspended policy', () => {
+  const slot = at('2026-11-21T02:00:00Z')
+  const frozen = (until: string | undefined, reason = 'freeze') =>
+    scheduledPolicy('0 * * * *', { suspend: { until: until === undefined ? undefined : at(until), reason } })
+
+  it('begins nothing, and its slots are accounted for as suspended', () => {
+    expect(dueSlots(frozen('2026-11-22T00:00:00Z'), { until: slot - 1 }, slot, true)).toEqual({
+      run: undefined,
+      missed: [{ slot, reason: 'Suspended: freeze' }],
+      until: slot,
+    })
+    expect(dueSlots(frozen(undefined, ''), { until: slot - 1 }, slot, false).missed).toEqual([
+      { slot, reason: 'Suspended' },
+    ])
+  })
+
+  it('begins again with the slot at its very end, and makes up for none before it', () => {
+    const due = dueSlots(frozen('2026-11-21T02:00:00Z'), state('2026-11-21T00:00:00Z'), slot, false)
+    expect(due).toEqual({
+      run: slot,
+      missed: [{ slot: slot - HOUR, reason: 'Suspended: freeze' }],
+      until: slot,
+    })
+    const before = dueSlots(frozen('2026-11-21T02:30:00Z'), { until: slot - 1 }, at('2026-11-21T02:45:00Z'), false)
+    expect(before).toMatchObject({ run: undefined, missed: [{ reason: 'Suspended: freeze' }] })
+  })
+
+  it('keeps its place in the timetable, so that slots are accounted for as they pass', () => {
+    expect(nextSlotOf(frozen(undefined), slot)).toBe(slot + HOUR)
+    expect(fingerprintOf(frozen(undefined))).toBe(fingerprintOf(hourly))
+  })
+})
+
 describe('rearming under a new configuration', () => {
   const now = at('2026-11-21T12:00:00Z')
 
@@ -111,10 +243,10 @@ describe('rearming under a new configuration', () => {
   })
 
   it('a schedule in another time zone is another schedule', () => {
-    const schedule = { cron: '0 * * * *', timeZone: 'Asia/Kolkata', startingDeadlineMs: HOUR }
-    expect(
-      rearm([located(policy({ trigger: { type: 'scheduled', schedule } }))], [state('2026-11-21T02:00:00Z')], now),
-    ).toEqual([{ policyKey: key, fingerprint: 'Asia/Kolkata 0 * * * *', until: now }])
+    const moved = scheduledPolicy('0 * * * *', {}, { timeZone: 'Asia/Kolkata' })
+    expect(rearm([located(moved)], [state('2026-11-21T02:00:00Z')], now)).toEqual([
+      { policyKey: key, fingerprint: 'Asia/Kolkata 0 * * * *', until: now },
+    ])
   })
 
   it('deleted, disabled and manual policies have no state', () => {

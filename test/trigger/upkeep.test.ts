@@ -36,3 +36,23 @@ test('a new configuration leaves a duty where it stood, unless its time changed'
   expect(rearmDuties([one], first, now + 5)).toEqual(first)
   expect(rearmDuties([slower], first, now + 5).map(({ until }) => until)).toEqual([now, now + 5])
 })
+
+test('the upkeep of a suspended policy rests until the end of it, and then begins at once', () => {
+  const resting = { ...keeping, suspend: { until: now + 3 * HOUR, reason: '' } }
+  const [duty] = dutiesOf(resting)
+
+  expect(nextDuty(duty!, now)).toBe(now + 3 * HOUR)
+  expect(dueDuty(duty!, now, now + 3 * HOUR - 1)).toBeUndefined()
+  expect(dueDuty(duty!, now, now + 3 * HOUR)).toBe(now + 3 * HOUR)
+  expect(nextDuty(duty!, now + 3 * HOUR)).toBe(now + 4 * HOUR)
+})
+
+test('a suspension without an end is over when the policy says so, and counts anew from there', () => {
+  const resting = { ...keeping, suspend: { until: undefined, reason: '' } }
+  const [duty] = dutiesOf(resting)
+  const armed = rearmDuties([located(resting)], rearmDuties([located(keeping)], [], now), now + 5)
+
+  expect(nextDuty(duty!, now)).toBe(Infinity)
+  expect(dueDuty(duty!, now, now + 1000 * HOUR)).toBeUndefined()
+  expect(rearmDuties([located(keeping)], armed, now + 9).map(({ until }) => until)).toEqual([now + 9, now + 9])
+})

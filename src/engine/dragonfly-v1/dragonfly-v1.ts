@@ -11,11 +11,11 @@ import {
   type Taken,
   type TaskRow,
 } from './wire.ts'
-import type { Abilities, Engine, Health, Observation, Probe, WantedJob } from '../engine.ts'
+import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { manifestUrl } from '../manifest-url.ts'
+import { artifactOrder, refuseExposedToken } from '../refused.ts'
 import { waitFor } from '../../deadline.ts'
 import { HttpOrigin, retryAfterMs, type HttpAnswer, type HttpRequest, type TlsMaterial } from '../../http.ts'
-import { isExposed } from '../../model/address.ts'
 import { authHeader } from '../../model/auth.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -88,20 +88,25 @@ class DragonflyV1 implements Engine {
     }
   }
 
+  inspect(): Promise<Inspection> {
+    return Promise.resolve({})
+  }
+
   abilities(signal: AbortSignal): Promise<Abilities> {
     return unlessAborted(signal, { evidence: 'none', clusters: [] })
   }
 
   /** One a platform manifest: this API knows no clusters. */
-  jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]> {
-    const jobs = order.manifests.map(({ digest }): WantedJob => ({
+  async jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]> {
+    signal.throwIfAborted()
+    const jobs = artifactOrder(order, this.#who).manifests.map(({ digest }): WantedJob => ({
       key: `${digest}@all`,
       manifest: digest,
       cluster: undefined,
       ids: [],
       state: 'wanted',
     }))
-    return unlessAborted(signal, jobs)
+    return await Promise.resolve(jobs)
   }
 
   /**
@@ -109,12 +114,10 @@ class DragonflyV1 implements Engine {
    * removed, which is the only way to have it tried again, and submitted once more.
    */
   async submit(order: Order, job: Job, authorization: Secret | undefined, signal: AbortSignal): Promise<string> {
-    const url = manifestUrl(order, job)
+    const url = manifestUrl(artifactOrder(order, this.#who), job)
     if (url === undefined)
       throw new EdgeError('rejected', 'PH5002', `${this.#who}: the repository’s name has no place in a URL`)
-    const { endpoint, allowPlainHttp } = this.#provider
-    if (authorization !== undefined && isExposed(new URL(endpoint)) && !allowPlainHttp)
-      throw new EdgeError('rejected', 'PH3012', `${this.#who}: a pull token would go to it over plain http`)
+    refuseExposedToken(this.#provider, authorization)
     const turn = this.#submits(async () => {
       signal.throwIfAborted()
       const taken = await this.#post(url, authorization, signal)

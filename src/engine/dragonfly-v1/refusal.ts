@@ -1,8 +1,8 @@
 import { wordsOf } from './wire.ts'
-import { redact } from '../redact.ts'
+import { answeredWith } from '../refused.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
-import { EdgeError, excerpt } from '../../model/errors.ts'
+import { EdgeError } from '../../model/errors.ts'
 
 /** What was asked for, as a message says it. */
 export type Action = 'a ping' | 'a submission' | 'a look at a task' | 'the removal of a failed task'
@@ -32,8 +32,7 @@ export function refusal(
 ): EdgeError {
   const { status } = answer
   const words = wordsOf(answer)
-  const said = words === undefined ? `HTTP ${status}` : `HTTP ${status}: ${excerpt(redact(words, secrets))}`
-  const refused = `${who} answered ${action} with ${said}`
+  const refused = answeredWith(who, action, status, words, secrets)
   if (isConsole(answer)) return new EdgeError('unintelligible', 'PH5008', `${refused}; ${REMOVED}`)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
   const later = { retryAfterMs: retryAfterMs(answer.headers, now) }

@@ -1,17 +1,18 @@
 import { at, idOf, items, type JobRow } from './wire.ts'
 import { redact } from '../redact.ts'
 import { excerpt } from '../../model/errors.ts'
-import type { Digest } from '../../model/artifact.ts'
+import type { BlobName } from '../../model/artifact.ts'
 import type { Claims } from '../../model/evidence.ts'
 import type { Scope } from '../../model/provider.ts'
 import type { Verdict } from '../../model/task.ts'
 
 /** What a job was to bring about. */
 export interface Question {
-  readonly repository: string
+  /** Undefined: of a file, which is the one blob. */
+  readonly repository: string | undefined
   readonly scope: Scope
   /** Of the job's manifest. */
-  readonly blobs: readonly Digest[]
+  readonly blobs: readonly BlobName[]
   /** The cluster that it was sent to; undefined: all of them. */
   readonly cluster: number | undefined
   /** Of the hosts that a scope `all_*` reaches, the share that must hold a blob. */
@@ -77,7 +78,7 @@ export function claimsOf(row: JobRow, question: Question): Claims | undefined {
   }
 }
 
-function isCached(report: ClusterReport | undefined, blob: Digest, { scope, requiredShare }: Question): boolean {
+function isCached(report: ClusterReport | undefined, blob: BlobName, { scope, requiredShare }: Question): boolean {
   const holders = report?.holders.get(blob)
   if (report === undefined || holders === undefined) return false
   const failed = report.failures.get(blob) ?? new Set()
@@ -121,8 +122,9 @@ function add(hosts: Map<string, Set<string>>, blob: string, host: string | undef
   if (host !== undefined) known.add(host)
 }
 
-function blobIn(task: unknown, repository: string, wanted: ReadonlySet<string>): string | undefined {
+function blobIn(task: unknown, repository: string | undefined, wanted: ReadonlySet<string>): string | undefined {
   const url = at(task, 'url')
+  if (repository === undefined) return typeof url === 'string' && wanted.has(url) ? url : undefined
   const [, inRepository, blob = ''] = typeof url === 'string' ? (BLOB_URL.exec(url) ?? []) : []
   return inRepository === repository && wanted.has(blob) ? blob : undefined
 }

@@ -1,16 +1,29 @@
 import { verdictOf, type Question } from './claims.ts'
 import { ClusterList, chooseClusters } from './clusters.ts'
-import { asksHosts, ignoredSettings, settingText, versionOf, type Echo } from './features.ts'
+import { asksHosts, ignoredSettings, settingText, versionOf, type Echo, type IdForm } from './features.ts'
 import { Gate } from './gate.ts'
 import { Looks, type Asked } from './looks.ts'
-import { emptyNotes, parseNotes, probedClaims, type Notes } from './probe.ts'
-import { probeRound } from './prober.ts'
+import { claimsUnderBoth, emptyNotes, holdersOf, parseNotes, probedClaims, type ProbeNotes } from './probe.ts'
+import { bothRound } from './prober.ts'
 import { cannotProbe, isRecordMissing, lacksPermission, refusal, refusesScope, type Action } from './refusal.ts'
 import { nextLook, overdueAt, withEarlyLooks } from './schedule.ts'
 import {
+  formsOfPulls,
+  heldOtherwise,
+  holdersIn,
+  idsText,
+  mismatch,
+  otherForm,
+  preheatForm,
+  samplesOf,
+  type Holder,
+} from './task-ids.ts'
+import {
   bioOf,
+  blobQuestion,
   getTaskBody,
   manifestOf,
+  orderArgs,
   parseClusterAge,
   parseClusters,
   parseJobs,
@@ -18,17 +31,17 @@ import {
   preheatBody,
   probeBioOf,
   settingArgs,
+  urlOf,
+  type BlobQuestion,
   type Cluster,
   type JobRow,
 } from './wire.ts'
-import { manifestUrl } from '../manifest-url.ts'
-import type { Abilities, Engine, Health, Observation, Probe, WantedJob } from '../engine.ts'
-import { isExposed } from '../../model/address.ts'
+import { refuseExposedToken } from '../refused.ts'
+import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { Closers } from '../../closers.ts'
 import { HttpOrigin, type TlsMaterial } from '../../http.ts'
 import { RateLimit } from '../../rate-limit.ts'
 import { authHeader } from '../../model/auth.ts'
-import type { Digest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
@@ -56,6 +69,10 @@ const REMEMBERED_MS = 3_600_000
 const LIMITED_OFTEN = 3
 /** The limiter learns of a new cluster when it reads them all again (manager/middlewares/ratelimiter.go, v2.2.3 up). */
 const YOUNG_MS = 180_000
+/** Preheats whose blobs are looked for under ids of either form, where nobody has told which nodes use. */
+const SAMPLES = 3
+/** Longest wait for these: the manager's second look at its questions is 30 s after the first. */
+const SAMPLED_MS = 40_000
 /** Between our clock and the manager's. */
 const SKEW_MS = 600_000
 
@@ -80,6 +97,10 @@ class Dragonfly implements Engine {
   readonly #closers = new Closers()
   /** What it echoed of our last submission. */
   #shown: { readonly echo: Echo; readonly at: Instant } | undefined
+  /** The forms of the ids by which nodes were last seen to pull. */
+  #pulls: { readonly forms: readonly IdForm[]; readonly at: Instant } | undefined
+  /** When a probe last took it on itself to find these out. */
+  #sampledAt: Instant | undefined
   /** When it last refused a scope of today. */
   #oldScopesAt: Instant | undefined
   /** By cluster: refusals by its limiter since it last took something. */
@@ -122,10 +143,14 @@ class Dragonfly implements Engine {
     }
   }
 
+  /**
+   * With `taskId: auto` this takes half a minute where the manager has preheats to show: blobs of these are looked for
+   * under the ids that nodes may use instead.
+   */
   async abilities(signal: AbortSignal): Promise<Abilities> {
     const clusters = (await this.#clusters.get(signal)) ?? []
-    const echo = await this.#echo(signal)
     const settings = this.#provider.dragonfly
+    const echo = this.#recentEcho() ?? (await this.#newestPreheat(signal))?.echo
     return {
       evidence: 'claimed-by-engine',
       clusters: clusters.map(({ name }) => name),
@@ -134,8 +159,68 @@ class Dragonfly implements Engine {
     }
   }
 
+  /** By which ids nodes pull, where the Provider does not say: up to six jobs that look at caches, half a minute. */
+  async inspect(signal: AbortSignal): Promise<Inspection> {
+    if (this.#provider.dragonfly.taskId !== 'auto') return {}
+    const rows = await this.#newestPreheats(signal)
+    const echo = this.#recentEcho() ?? rows[0]?.echo
+    return echo === undefined ? {} : await this.#idAbilities(rows, echo, signal)
+  }
+
+  async #idAbilities(rows: readonly JobRow[], echo: Echo, signal: AbortSignal): Promise<Inspection> {
+    const own = preheatForm('auto', echo)
+    try {
+      const pulls = this.#recentPulls() ?? (await this.#sampledPulls(rows, own, signal))
+      const warning = mismatch(own, pulls, echo.byDigest !== undefined)
+      return { taskIds: idsText(own, pulls), warnings: warning === undefined ? [] : [warning] }
+    } catch (error) {
+      if (!(error instanceof EdgeError)) throw error
+      return { warnings: [`it could not be found out by which ids nodes pull: ${error.message}`] }
+    }
+  }
+
+  /** By which ids nodes pulled what was preheated; empty: nothing shows that any did. @throws {EdgeError} */
+  async #sampledPulls(rows: readonly JobRow[], own: IdForm, signal: AbortSignal): Promise<readonly IdForm[]> {
+    const holders: Record<IdForm, Holder[]> = { url: [], digest: [] }
+    const questions = samplesOf(rows, SAMPLES).flatMap((sample) => [
+      { sample, by: 'url' as const },
+      { sample, by: 'digest' as const },
+    ])
+    const ids = await Promise.all(
+      questions.map(async ({ sample, by }) => {
+        const bio = `preheatd-ids/${sample.blob.slice(7, 23)}/${by}`
+        return { by, id: await this.#askForBlob({ ...sample, bio, clusterId: undefined }, by, signal) }
+      }),
+    )
+    const askedAt = this.#clock.now()
+    const until = askedAt + SAMPLED_MS
+    let open = ids.flatMap(({ by, id }) => (id === undefined ? [] : [{ by, id }]))
+    while (open.length > 0 && this.#clock.now() < until) {
+      await this.#clock.sleepUntil(Math.min(this.nextLook(askedAt, this.#clock.now()), until), signal)
+      const looks = await Promise.all(
+        open.map(async (one) => ({ one, row: await this.#questions.ask(one.id, signal) })),
+      )
+      for (const { one, row } of looks) if (row !== undefined) holders[one.by].push(...holdersIn(row))
+      open = looks.flatMap(({ one, row }) => (row?.state === 'PENDING' ? [one] : []))
+    }
+    const forms = formsOfPulls(holders, own, this.#provider.dragonfly.scope)
+    if (forms.length === 0 && open.length > 0)
+      throw new EdgeError('unavailable', 'PH5001', `${this.#who} had no answer after ${SAMPLED_MS / 1000} s`)
+    return this.#rememberPulls(forms)
+  }
+
+  /** What was seen now, or else what was seen last. */
+  #rememberPulls(forms: readonly IdForm[]): readonly IdForm[] {
+    if (forms.length > 0) this.#pulls = { forms, at: this.#clock.now() }
+    return this.#recentPulls() ?? []
+  }
+
+  #recentPulls(): readonly IdForm[] | undefined {
+    return this.#pulls !== undefined && this.#isRecent(this.#pulls.at) ? this.#pulls.forms : undefined
+  }
+
   /**
-   * One a platform manifest and cluster: of a job for several clusters the first failure hides what the others did.
+   * One a platform manifest, or the file, and cluster: of a job for several clusters the first failure hides what the others did.
    * Without a list of clusters `all` is one job that names none, and goes to all.
    */
   async jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]> {
@@ -144,10 +229,11 @@ class Dragonfly implements Engine {
     const byId = order.clusters === undefined && settings !== 'all' && 'ids' in settings
     const listed = byId ? undefined : await this.#clusters.get(signal)
     const clusters = chooseClusters(order.clusters, settings, listed, this.#who)
-    return order.manifests.flatMap(({ digest }) =>
+    const parts = 'file' in order ? [undefined] : order.manifests.map(({ digest }) => digest)
+    return parts.flatMap((manifest) =>
       clusters.map((cluster) => ({
-        key: `${digest}@${cluster?.id ?? 'all'}`,
-        manifest: digest,
+        key: `${manifest ?? 'file'}@${cluster?.id ?? 'all'}`,
+        manifest,
         cluster: cluster && { id: `${cluster.id}`, name: cluster.name },
         ids: [],
         state: 'wanted' as const,
@@ -156,14 +242,14 @@ class Dragonfly implements Engine {
   }
 
   async submit(order: Order, job: Job, authorization: Secret | undefined, signal: AbortSignal): Promise<string> {
-    const url = manifestUrl(order, job)
+    const url = urlOf(order, job)
     if (url === undefined)
       throw new EdgeError('rejected', 'PH5002', `${this.#who}: the repository’s name has no place in a URL`)
-    const { endpoint, allowPlainHttp } = this.#provider
-    if (authorization !== undefined && isExposed(new URL(endpoint)) && !allowPlainHttp)
-      throw new EdgeError('rejected', 'PH3012', `${this.#who}: a pull token would go to it over plain http`)
+    // A file is another host's, which gets nothing that is the registry's.
+    const own = 'file' in order ? undefined : authorization
+    refuseExposedToken(this.#provider, own)
     this.#refuseWhatIsIgnored(order)
-    return await this.#gateOf(job).pass(() => this.#preheat(order, job, url, authorization, signal), signal)
+    return await this.#gateOf(job.cluster?.id).pass(() => this.#preheat(order, job, url, own, signal), signal)
   }
 
   async #preheat(
@@ -196,14 +282,14 @@ class Dragonfly implements Engine {
     if (!/^\d{1,19}$/.test(job.id)) return gone(job.id)
     const row = await this.#preheatRow(job, signal)
     // Somebody else's: a manager whose database was made anew counts from 1 again.
-    if (row === undefined || row.url !== manifestUrl(order, job) || row.bio !== bioOf(order, job)) return gone(job.id)
+    if (row === undefined || row.url !== urlOf(order, job) || row.bio !== bioOf(order, job)) return gone(job.id)
     const verdict = verdictOf(row, this.#question(order, job))
     if (verdict === undefined) {
       throw new EdgeError('unintelligible', 'PH5008', `${this.#who} tells job ${job.id} in a state that is none`)
     }
     return verdict === 'open'
       ? { kind: 'open' }
-      : { kind: 'ended', verdict: this.#withoutWrongIds(order, row, verdict) }
+      : { kind: 'ended', verdict: this.#withMismatch(order, row, this.#withoutWrongIds(order, row, verdict)) }
   }
 
   /** Of a job that names no cluster, a row that has ended is asked for by itself: lists do not tell clusters. */
@@ -215,17 +301,25 @@ class Dragonfly implements Engine {
 
   /** What was cached under ids that the Provider's settings do not lead to is nothing that nodes will find. */
   #withoutWrongIds(order: Order, row: JobRow, verdict: Verdict): Verdict {
-    const ignored = ignoredSettings(row.echo, settingArgs(this.#provider.dragonfly, order.scope))
+    const ignored = ignoredSettings(row.echo, orderArgs(this.#provider.dragonfly, order))
     const wrong = ignored.filter(({ inTaskId }) => inTaskId).map(settingText)
     if (wrong.length === 0 || verdict.claims === undefined) return verdict
     const message = `cached under other ids than nodes ask for: the manager does not know ${wrong.join(', ')}`
     return { ...verdict, claims: undefined, message: verdict.message ?? message }
   }
 
+  /** What is cached is cached, also where nodes were seen to pull by other ids: that is said with it. */
+  #withMismatch(order: Order, { echo }: JobRow, verdict: Verdict): Verdict {
+    const mayDiffer = this.#provider.dragonfly.taskId === 'auto' && !('file' in order)
+    if (!mayDiffer || verdict.claims === undefined) return verdict
+    const warning = mismatch(preheatForm('auto', echo), this.#recentPulls() ?? [], echo.byDigest !== undefined)
+    return { ...verdict, message: joined([verdict.message, warning]) }
+  }
+
   /** By the mark in `bio`, from the newest job back to the order's own beginning. */
   async find(order: Order, job: Job, signal: AbortSignal): Promise<string | undefined> {
     signal.throwIfAborted()
-    const [bio, url, since] = [bioOf(order, job), manifestUrl(order, job), begunAt(order) - SKEW_MS]
+    const [bio, url, since] = [bioOf(order, job), urlOf(order, job), begunAt(order) - SKEW_MS]
     if (url === undefined) return undefined
     for await (const { rows } of this.#preheats.pages(false, signal)) {
       const found = rows.find((row) => row.bio === bio && row.url === url)
@@ -239,10 +333,15 @@ class Dragonfly implements Engine {
   async probe(order: Order, job: Job, text: string | undefined, signal: AbortSignal): Promise<Probe> {
     signal.throwIfAborted()
     const question = this.#question(order, job)
-    const notes = (text === undefined ? undefined : parseNotes(text)) ?? (await this.#newNotes(signal))
-    if (notes === undefined || manifestUrl(order, job) === undefined) return { kind: 'ended', claims: undefined }
-    const round = await probeRound(notes, question.blobs, {
-      submit: (blob, by) => this.#askForBlob(order, job, blob, by, signal),
+    const notes = (text === undefined ? undefined : parseNotes(text)) ?? (await this.#newNotes(question, signal))
+    if (notes === undefined || urlOf(order, job) === undefined) return { kind: 'ended', claims: undefined }
+    const { peers } = this.#provider.dragonfly
+    const short = (own: ProbeNotes['own']) => {
+      const shown = probedClaims(own, question, peers)?.cached
+      return shown === undefined ? [] : question.blobs.filter((blob) => !shown.includes(blob))
+    }
+    const round = await bothRound(notes, question.blobs, short, {
+      submit: (blob, by) => this.#askForBlob(blobQuestion(order, job, blob), by, signal),
       look: async (blob, { id, lookAt }) => {
         const row = await this.#questions.look(id, lookAt, signal)
         return row?.bio === probeBioOf(order, job, blob) ? row : undefined
@@ -251,27 +350,45 @@ class Dragonfly implements Engine {
       now: () => this.#clock.now(),
     })
     if (round.kind === 'open') return { ...round, notes: JSON.stringify(round.notes) }
-    const { peers } = this.#provider.dragonfly
-    return { kind: 'ended', claims: round.kind === 'blind' ? undefined : probedClaims(round.notes, question, peers) }
+    const shown = round.kind === 'blind' ? undefined : claimsUnderBoth(round.notes, question, peers)
+    if (round.kind === 'blind' || shown === undefined) return { kind: 'ended', claims: undefined }
+    const { own, other } = round.notes
+    if (other === undefined) return { kind: 'ended', claims: shown.claims }
+    const seen = Object.keys(other.blobs).length > 0
+    const holders = {
+      url: holdersOf(own.by === 'url' ? own : other),
+      digest: holdersOf(own.by === 'url' ? other : own),
+    }
+    const pulls = this.#rememberPulls(seen ? formsOfPulls(holders, own.by, order.scope) : [])
+    const { length } = shown.otherwise
+    const message = joined([
+      length === 0 ? undefined : heldOtherwise(length, question.blobs.length, own.by),
+      mismatch(own.by, pulls, this.#recentEcho()?.byDigest !== undefined),
+    ])
+    return { kind: 'ended', claims: shown.claims, ...(message !== undefined && { message }) }
   }
 
-  /** Undefined for a manager that is known to ask no hosts. With `taskId: auto` it is asked as it caches by itself. */
-  async #newNotes(signal: AbortSignal): Promise<Notes | undefined> {
+  /**
+   * Undefined for a manager that is known to ask no hosts. With `taskId: auto` it is asked as it caches by itself, and
+   * once an hour one probe asks for a blob under the other ids as well, even if all is there. A file has one id.
+   */
+  async #newNotes({ repository, blobs }: Question, signal: AbortSignal): Promise<ProbeNotes | undefined> {
     const echo = await this.#echo(signal)
     if (echo !== undefined && !asksHosts(echo)) return undefined
+    const isFile = repository === undefined
     const { taskId } = this.#provider.dragonfly
-    return emptyNotes(taskId === 'auto' ? (echo?.byDigest === true ? 'digest' : 'url') : taskId)
+    const own = isFile ? 'url' : preheatForm(taskId, echo)
+    const notes = { v: 2, own: emptyNotes(own), other: undefined, sample: [] } as const
+    if (isFile || taskId !== 'auto') return notes
+    const isKnown = this.#sampledAt !== undefined && this.#isRecent(this.#sampledAt)
+    if (!isKnown) this.#sampledAt = this.#clock.now()
+    return { ...notes, other: emptyNotes(otherForm(own)), sample: isKnown ? [] : blobs.slice(0, 1) }
   }
 
-  async #askForBlob(
-    order: Order,
-    job: Job,
-    blob: Digest,
-    by: Notes['by'],
-    signal: AbortSignal,
-  ): Promise<string | undefined> {
-    return await this.#gateOf(job).pass(async () => {
-      const body = getTaskBody(order, job, blob, by, this.#provider.dragonfly)
+  /** Undefined: this manager cannot be asked so. @throws {EdgeError} */
+  async #askForBlob(question: BlobQuestion, by: IdForm, signal: AbortSignal): Promise<string | undefined> {
+    return await this.#gateOf(question.clusterId).pass(async () => {
+      const body = getTaskBody(question, by, this.#provider.dragonfly)
       const asked = await this.#send('POST', '/oapi/v1/jobs', { body }, signal)
       const taken = asked.answer.status === 200 ? parseTaken(asked.answer.bytes) : undefined
       if (taken !== undefined) return taken.id
@@ -282,9 +399,9 @@ class Dragonfly implements Engine {
 
   #question(order: Order, job: Job): Question {
     return {
-      repository: order.repository,
+      repository: 'file' in order ? undefined : order.repository,
       scope: order.scope,
-      blobs: manifestOf(order, job)?.blobs.map(({ digest }) => digest) ?? [],
+      blobs: 'file' in order ? [order.file] : (manifestOf(order, job)?.blobs.map(({ digest }) => digest) ?? []),
       cluster: job.cluster && Number(job.cluster.id),
       requiredShare: this.#provider.dragonfly.requiredShare,
     }
@@ -342,6 +459,12 @@ class Dragonfly implements Engine {
     return { answer, refusal: (action: Action) => refusal(this.#who, action, answer, carried, this.#clock.now()) }
   }
 
+  /** A page of them, newest first. */
+  async #newestPreheats(signal: AbortSignal): Promise<readonly JobRow[]> {
+    for await (const { rows } of this.#preheats.pages(false, signal)) return rows
+    return []
+  }
+
   /** Proves database and token, and shows what this manager knows. */
   async #newestPreheat(signal: AbortSignal): Promise<JobRow | undefined> {
     const asked = await this.#get('/oapi/v1/jobs?type=preheat&page=1&per_page=1', signal)
@@ -382,7 +505,7 @@ class Dragonfly implements Engine {
   #refuseWhatIsIgnored(order: Order): void {
     const echo = this.#recentEcho()
     if (echo === undefined) return
-    const ignored = ignoredSettings(echo, settingArgs(this.#provider.dragonfly, order.scope)).map(settingText)
+    const ignored = ignoredSettings(echo, orderArgs(this.#provider.dragonfly, order)).map(settingText)
     if (ignored.length === 0) return
     const version = versionOf(echo) ?? 'of an unknown version'
     throw new EdgeError(
@@ -420,8 +543,8 @@ class Dragonfly implements Engine {
   }
 
   /** A manager counts by cluster, and not at all where none is named. */
-  #gateOf(job: Job): Gate {
-    const key = keyOf(job)
+  #gateOf(clusterId: string | number | undefined): Gate {
+    const key = `${clusterId ?? 'all'}`
     const gate = this.#gates.get(key) ?? new Gate(this.#who, this.#clock, this.#provider.limits)
     this.#gates.set(key, gate)
     return gate
@@ -430,6 +553,12 @@ class Dragonfly implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#closers[Symbol.asyncDispose]()
   }
+}
+
+/** What there is to say, in one line; undefined for nothing. */
+function joined(words: readonly (string | undefined)[]): string | undefined {
+  const said = words.filter((one) => one !== undefined)
+  return said.length === 0 ? undefined : said.join('; ')
 }
 
 function keyOf({ cluster }: Job): string {

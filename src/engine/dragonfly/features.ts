@@ -8,6 +8,9 @@ export interface Echo {
   readonly byDigest: boolean | undefined
 }
 
+/** By what an engine names a blob: its URL, with what else goes into the id, or its digest alone. */
+export type IdForm = 'url' | 'digest'
+
 const BY_DIGEST = 'enable_task_id_based_blob_digest'
 
 /** An arg that a Provider can set: what it is called there, and the first manager that knows it. */

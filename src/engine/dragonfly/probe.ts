@@ -1,22 +1,32 @@
 import { isEnough, type Question } from './claims.ts'
-import { asksHosts } from './features.ts'
+import { asksHosts, type IdForm } from './features.ts'
+import type { Holder } from './task-ids.ts'
 import { at, idOf, items, type JobRow } from './wire.ts'
 import { excerpt } from '../../model/errors.ts'
-import type { Digest } from '../../model/artifact.ts'
+import type { BlobName } from '../../model/artifact.ts'
 import type { Instant } from '../../model/duration.ts'
 import type { Claims } from '../../model/evidence.ts'
 import type { PeerChoice } from '../../model/provider.ts'
 
 /**
- * What a look at the caches has found so far, one get_task job a blob. Kept as JSON in the task's row, so that a restart
- * goes on with it.
+ * What a probe has found so far. Kept as JSON in the task's row, so that a restart goes on with it.
  */
-export interface Notes {
+export interface ProbeNotes {
   /** Of this shape; others are begun anew. */
-  readonly v: 1
+  readonly v: 2
+  /** Under the ids that this manager's preheats give. */
+  readonly own: Notes
+  /** Under the others; undefined: nobody asks for those. */
+  readonly other: Notes | undefined
+  /** Blobs that are asked for under the other ids even if the manager's own show them. */
+  readonly sample: readonly BlobName[]
+}
+
+/** What a look at the caches under ids of one form has found so far, one get_task job a blob. */
+export interface Notes {
   /** By what the blobs are asked for. */
-  readonly by: 'url' | 'digest'
-  /** By digest. A blob that was not asked for yet is not in it. */
+  readonly by: IdForm
+  /** By digest, or by the URL of a file. A blob that was not asked for yet is not in it. */
   readonly blobs: Readonly<Record<string, Asking | Found>>
   /** Every host that was seen, once; `Found` counts in it. */
   readonly hosts: readonly Host[]
@@ -44,15 +54,15 @@ type Host = readonly [cluster: number, seed: 0 | 1, ip: string, hostname: string
 /** More hosts than any row of the store should hold. */
 const MOST_HOSTS = 20_000
 
-export function emptyNotes(by: Notes['by']): Notes {
-  return { v: 1, by, blobs: {}, hosts: [], clusters: [] }
+export function emptyNotes(by: IdForm): Notes {
+  return { by, blobs: {}, hosts: [], clusters: [] }
 }
 
 /** Notes as the driver gave them; undefined for another version's, and for what is none. */
-export function parseNotes(text: string): Notes | undefined {
+export function parseNotes(text: string): ProbeNotes | undefined {
   try {
-    const notes = JSON.parse(text) as Notes
-    return at(notes, 'v') === 1 ? notes : undefined
+    const notes = JSON.parse(text) as ProbeNotes
+    return at(notes, 'v') === 2 ? notes : undefined
   } catch {
     return undefined
   }
@@ -70,7 +80,7 @@ export function isAsking(entry: Asking | Found): entry is Asking {
  * One entry of `job_states` a scheduler; several of a cluster tell the same hosts.
  * @see dragonflyoss/dragonfly internal/job/types.go `GetTaskResponse`, v2.5.1; the key is `IsFinished`
  */
-export function noted(notes: Notes, blob: Digest, row: JobRow): Notes | undefined {
+export function noted(notes: Notes, blob: BlobName, row: JobRow): Notes | undefined {
   if (!asksHosts(row.echo)) return undefined
   const hosts = [...notes.hosts]
   const places = new Map(hosts.map((host, place) => [host.join(' '), place]))
@@ -121,6 +131,30 @@ export function probedClaims(notes: Notes, question: Question, peers: PeerChoice
     })
   })
   return { kind: 'get_task', source: 'observed', cached, peers: holders.size }
+}
+
+/** Every host that was seen with one of the blobs. */
+export function holdersOf({ hosts }: Notes): readonly Holder[] {
+  return hosts.map(([, seed]) => ({ isSeed: seed === 1 }))
+}
+
+/**
+ * What a probe shows where it asked for ids of either form: a blob is cached that is held under one of them. `otherwise`
+ * are those that are not held under the manager's own.
+ */
+export function claimsUnderBoth(
+  { own, other }: ProbeNotes,
+  question: Question,
+  peers: PeerChoice,
+): { readonly claims: Claims; readonly otherwise: readonly BlobName[] } | undefined {
+  const claims = probedClaims(own, question, peers)
+  if (claims === undefined) return undefined
+  const more = other === undefined ? undefined : probedClaims(other, question, peers)
+  const otherwise = (more?.cached ?? []).filter((blob) => !claims.cached.includes(blob))
+  if (otherwise.length === 0) return { claims, otherwise }
+  const cached = question.blobs.filter((blob) => claims.cached.includes(blob) || otherwise.includes(blob))
+  // A host that is counted under both forms is one host: the larger number is what is sure.
+  return { claims: { ...claims, cached, peers: Math.max(claims.peers, more!.peers) }, otherwise }
 }
 
 function isReached([, seed, ip]: Host, { scope }: Question, { ips }: PeerChoice): boolean {

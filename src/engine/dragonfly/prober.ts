@@ -1,21 +1,21 @@
-import { isAsking, noted, type Asking, type Notes } from './probe.ts'
+import { isAsking, noted, type Asking, type Notes, type ProbeNotes } from './probe.ts'
 import type { JobRow } from './wire.ts'
 import { EdgeError } from '../../model/errors.ts'
-import type { Digest } from '../../model/artifact.ts'
+import type { BlobName } from '../../model/artifact.ts'
 import type { Instant } from '../../model/duration.ts'
 
 /** How a prober reaches the manager. */
 export interface ProberPorts {
   /** Asks for a blob; undefined: this manager cannot be asked. @throws {EdgeError} */
-  submit(blob: Digest, by: Notes['by']): Promise<string | undefined>
+  submit(blob: BlobName, by: Notes['by']): Promise<string | undefined>
   /** The row of a question; undefined: there is none any more. @throws {EdgeError} */
-  look(blob: Digest, asking: Asking): Promise<JobRow | undefined>
+  look(blob: BlobName, asking: Asking): Promise<JobRow | undefined>
   nextLook(submittedAt: Instant, now: Instant): Instant
   now(): Instant
 }
 
 /** How far a probe has come. `blind`: this manager, or what it did to our questions, shows nothing. */
-export type Round =
+type Round =
   | { readonly kind: 'open'; readonly notes: Notes; readonly lookAt: Instant }
   | { readonly kind: 'complete'; readonly notes: Notes }
   | { readonly kind: 'blind' }
@@ -32,12 +32,12 @@ const LATER_MS = 30_000
  * thrown only when nothing else happened: the ids that were got must not be lost.
  * @throws {EdgeError}
  */
-export async function probeRound(before: Notes, blobs: readonly Digest[], ports: ProberPorts): Promise<Round> {
+async function probeRound(before: Notes, blobs: readonly BlobName[], ports: ProberPorts): Promise<Round> {
   const now = ports.now()
   const due = asked(before, blobs).filter(([, asking]) => asking.lookAt <= now)
   const looks = await Promise.allSettled(due.map(([blob, asking]) => ports.look(blob, asking)))
   let notes: Notes = before
-  const again = new Map<Digest, number>()
+  const again = new Map<BlobName, number>()
   const troubles: EdgeError[] = []
   for (const [i, look] of looks.entries()) {
     const [blob, asking] = due[i]!
@@ -76,14 +76,51 @@ export async function probeRound(before: Notes, blobs: readonly Digest[], ports:
   return { kind: 'open', notes, lookAt: looksAt.length > 0 ? Math.min(...looksAt) : at + pauseMs }
 }
 
-function asked(notes: Notes, blobs: readonly Digest[]): [Digest, Asking][] {
-  return blobs.flatMap((blob): [Digest, Asking][] => {
+/** How far a probe under ids of either form has come. */
+export type BothRound =
+  | { readonly kind: 'open'; readonly notes: ProbeNotes; readonly lookAt: Instant }
+  | { readonly kind: 'complete'; readonly notes: ProbeNotes }
+  | { readonly kind: 'blind' }
+
+/**
+ * One round under the manager's own ids and, for the sample and for what those do not show, under the others.
+ * @param short blobs that complete notes under the own ids do not show
+ * @throws {EdgeError} as {@link probeRound} does
+ */
+export async function bothRound(
+  before: ProbeNotes,
+  blobs: readonly BlobName[],
+  short: (own: Notes) => readonly BlobName[],
+  ports: ProberPorts,
+): Promise<BothRound> {
+  const own = await probeRound(before.own, blobs, ports)
+  if (own.kind === 'blind') return own
+  const notes = { ...before, own: own.notes }
+  if (before.other === undefined) return { ...own, notes }
+  const wanted = new Set([...before.sample, ...(own.kind === 'complete' ? short(own.notes) : [])])
+  const other = await probeRound(before.other, [...wanted], ports).catch((error: unknown) => {
+    // What the own ids brought is not lost to it, and the next round asks again.
+    if (own.kind === 'open' && error instanceof EdgeError) return undefined
+    throw error
+  })
+  if (other === undefined) return { ...own, notes }
+  // A manager that tells nothing of the others leaves what its own show.
+  if (other.kind === 'blind') return { ...own, notes: { ...notes, other: undefined } }
+  const both = { ...notes, other: other.notes }
+  const looks = [own, other].flatMap((round) => (round.kind === 'open' ? [round.lookAt] : []))
+  return looks.length === 0
+    ? { kind: 'complete', notes: both }
+    : { kind: 'open', notes: both, lookAt: Math.min(...looks) }
+}
+
+function asked(notes: Notes, blobs: readonly BlobName[]): [BlobName, Asking][] {
+  return blobs.flatMap((blob): [BlobName, Asking][] => {
     const entry = notes.blobs[blob]
     return entry !== undefined && isAsking(entry) ? [[blob, entry]] : []
   })
 }
 
-function replaced(notes: Notes, blob: Digest, asking: Asking): Notes {
+function replaced(notes: Notes, blob: BlobName, asking: Asking): Notes {
   return { ...notes, blobs: { ...notes.blobs, [blob]: asking } }
 }
 

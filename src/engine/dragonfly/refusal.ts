@@ -1,5 +1,5 @@
-import { redact } from '../redact.ts'
-import { EdgeError, excerpt } from '../../model/errors.ts'
+import { answeredWith } from '../refused.ts'
+import { EdgeError } from '../../model/errors.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
 
@@ -39,10 +39,8 @@ export function refusal(
   now: Instant,
 ): EdgeError {
   const words = wordsOf(answer)
-  const said =
-    words === undefined ? `HTTP ${answer.status}` : `HTTP ${answer.status}: ${excerpt(redact(words, secrets))}`
-  const refused = `${who} answered ${action} with ${said}`
   const { status, headers } = answer
+  const refused = answeredWith(who, action, status, words, secrets)
   const pauseMs = retryAfterMs(headers, now)
   const named = pauseMs === undefined ? undefined : Math.max(SHORTEST_PAUSE_MS, pauseMs)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)

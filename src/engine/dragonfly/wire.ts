@@ -1,9 +1,11 @@
-import { echoOf, type Echo } from './features.ts'
+import { createHash } from 'node:crypto'
+import { echoOf, type Echo, type IdForm } from './features.ts'
+import { manifestUrl } from '../manifest-url.ts'
 import { excerpt } from '../../model/errors.ts'
-import type { Digest, PlatformManifest } from '../../model/artifact.ts'
+import type { BlobName, PlatformManifest } from '../../model/artifact.ts'
 import type { Instant } from '../../model/duration.ts'
 import type { DragonflySettings, PeerChoice, Scope } from '../../model/provider.ts'
-import type { Job, Order } from '../../model/task.ts'
+import { manifestsOf, type Job, type Order } from '../../model/task.ts'
 import type { Secret } from '../../model/secret.ts'
 
 /** A scheduler cluster as the manager lists it. */
@@ -39,14 +41,19 @@ export function bioOf(order: Order, job: Job): string {
   return `preheatd/${order.taskId}/${job.key}`.slice(0, BIO_LENGTH)
 }
 
-/** The manifest that a job preheats. */
+/** The manifest that a job preheats; a file's has none. */
 export function manifestOf(order: Order, job: Job): PlatformManifest | undefined {
-  return order.manifests.find(({ digest }) => digest === job.manifest)
+  return manifestsOf(order).find(({ digest }) => digest === job.manifest)
 }
 
-/** The URL by which nodes ask for a blob of the order. */
-function blobUrl(order: Order, blob: Digest): string {
-  return `${order.engineEndpoint}/v2/${order.repository}/blobs/${blob}`
+/** What a job names to the manager: its manifest or its file. Undefined for a repository that is no OCI name. */
+export function urlOf(order: Order, job: Job): string | undefined {
+  return 'file' in order ? order.file : manifestUrl(order, job)
+}
+
+/** The URL by which nodes ask for a blob of the order, which for a file is the file. */
+function blobUrl(order: Order, blob: BlobName): string {
+  return 'file' in order ? order.file : `${order.engineEndpoint}/v2/${order.repository}/blobs/${blob}`
 }
 
 /**
@@ -54,13 +61,25 @@ function blobUrl(order: Order, blob: Digest): string {
  * nothing about ids, so that the manager does what it does by itself, and its echo says what that is.
  * @see dragonflyoss/dragonfly manager/types/job.go `PreheatArgs`, v2.5.1; `enable_task_id_based_blob_digest` from #4975
  */
-export function settingArgs({ peers, options, taskId }: DragonflySettings, scope: Scope): Record<string, unknown> {
+export function settingArgs(settings: DragonflySettings, scope: Scope): Record<string, unknown> {
+  const { taskId } = settings
+  return {
+    ...fileSettingArgs(settings, scope),
+    ...(taskId !== 'auto' && { enable_task_id_based_blob_digest: taskId === 'digest' }),
+  }
+}
+
+/** {@link settingArgs} of an order. A file is no blob, and its id is made of its URL whatever nodes do with blobs. */
+export function orderArgs(settings: DragonflySettings, order: Order): Record<string, unknown> {
+  return 'file' in order ? fileSettingArgs(settings, order.scope) : settingArgs(settings, order.scope)
+}
+
+function fileSettingArgs({ peers, options }: DragonflySettings, scope: Scope): Record<string, unknown> {
   return {
     ...idArgs(options),
     ...(options.concurrentTaskCount !== undefined && { concurrent_task_count: options.concurrentTaskCount }),
     ...(options.concurrentPeerCount !== undefined && { concurrent_peer_count: options.concurrentPeerCount }),
     ...(scope !== 'single_seed_peer' && peerArgs(peers)),
-    ...(taskId !== 'auto' && { enable_task_id_based_blob_digest: taskId === 'digest' }),
   }
 }
 
@@ -98,11 +117,11 @@ export function preheatBody(
     type: 'preheat',
     bio: bioOf(order, job),
     args: {
-      type: 'image',
+      type: 'file' in order ? 'file' : 'image',
       url: target.url,
       scope: target.scope,
       timeout: order.timeoutMs * 1_000_000,
-      ...settingArgs(target.settings, order.scope),
+      ...orderArgs(target.settings, order),
       ...(authorization && { headers: { Authorization: authorization.reveal() } }),
       ...(platform !== undefined && { platform }),
     },
@@ -111,28 +130,41 @@ export function preheatBody(
 }
 
 /** Marks the question for one blob as ours, and as no preheat. */
-export function probeBioOf(order: Order, job: Job, blob: Digest): string {
-  return `preheatd-probe/${blob.slice(7, 23)}/${order.taskId}/${job.key}`.slice(0, BIO_LENGTH)
+export function probeBioOf(order: Order, job: Job, blob: BlobName): string {
+  const name = 'file' in order ? createHash('sha256').update(blob).digest('hex') : blob.slice(7)
+  return `preheatd-probe/${name.slice(0, 16)}/${order.taskId}/${job.key}`.slice(0, BIO_LENGTH)
+}
+
+/** Which hosts hold a blob. */
+export interface BlobQuestion {
+  readonly bio: string
+  readonly url: string
+  readonly blob: BlobName
+  readonly clusterId: number | undefined
+}
+
+/** The question for a blob of a job, or for its file. */
+export function blobQuestion(order: Order, job: Job, blob: BlobName): BlobQuestion {
+  const clusterId = job.cluster && Number(job.cluster.id)
+  return { bio: probeBioOf(order, job, blob), url: blobUrl(order, blob), blob, clusterId }
 }
 
 /**
- * Body of the question which hosts hold a blob, by the id that the manager's preheats gave it.
- * @param by `url`: the manager makes the id of the URL; `digest`: the id is the blob's digest
+ * Body of the question which hosts hold a blob under one id.
+ * @param by `url`: the manager makes the id of the URL, as it does of every file's; `digest`: the id is the blob's digest
  * @see dragonflyoss/dragonfly manager/types/job.go `CreateGetTaskJobRequest`, v2.5.1
  */
 export function getTaskBody(
-  order: Order,
-  job: Job,
-  blob: Digest,
-  by: 'url' | 'digest',
-  { options }: DragonflySettings,
+  { bio, url, blob, clusterId }: BlobQuestion,
+  by: IdForm,
+  settings: DragonflySettings,
 ): string {
-  const what = by === 'url' ? { url: blobUrl(order, blob), ...idArgs(options) } : { task_id: blob.slice(7) }
+  const what = by === 'url' ? { url, ...idArgs(settings.options) } : { task_id: blob.slice(7) }
   return JSON.stringify({
     type: 'get_task',
-    bio: probeBioOf(order, job, blob),
+    bio,
     args: { ...what, timeout: PROBE_TIMEOUT_NS },
-    ...clusterIds(job),
+    ...(clusterId !== undefined && { scheduler_cluster_ids: [clusterId] }),
   })
 }
 

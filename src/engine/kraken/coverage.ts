@@ -1,5 +1,6 @@
 import type { Wanted } from './wire.ts'
 import type { Claims } from '../../model/evidence.ts'
+import type { JobProgress } from '../../model/task.ts'
 
 /** What one look showed of one blob. */
 export interface BlobLook {
@@ -32,6 +33,12 @@ export function claimsOf(looks: readonly BlobLook[], replicas: number | undefine
     cached: cached.map(({ blob }) => blob.digest),
     peers: new Set(looks.flatMap(({ holders }) => holders)).size,
   }
+}
+
+/** In bytes: what some owner holds. Copies to the other owners are not counted, or an image would grow by them. */
+export function progressOf(looks: readonly BlobLook[]): JobProgress {
+  const bytesOf = (some: readonly BlobLook[]) => some.reduce((sum, { blob }) => sum + blob.sizeBytes, 0)
+  return { doneBytes: bytesOf(looks.filter(({ holders }) => holders.length > 0)), totalBytes: bytesOf(looks) }
 }
 
 /** What is still missing, for a person: the first blob by name and the others by number; undefined for nothing. */

@@ -1,22 +1,23 @@
 import pLimit from 'p-limit'
-import { claimsOf, fewOwners, isCovered, shortfallOf, type BlobLook } from './coverage.ts'
+import { claimsOf, fewOwners, isCovered, progressOf, shortfallOf, type BlobLook } from './coverage.ts'
 import { isRouteMissing, wantsCertificate } from './refusal.ts'
 import { nextLook } from './schedule.ts'
 import { KrakenServer, type KrakenPorts } from './server.ts'
 import { NO_EVENTS, manifestOf, notification, parseLocations, paths, refusalOf, wantedOf, type Wanted } from './wire.ts'
 import { manifestUrl } from '../manifest-url.ts'
-import type { Abilities, Engine, Health, Observation, Probe, WantedJob } from '../engine.ts'
+import { artifactOrder } from '../refused.ts'
+import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { Closers } from '../../closers.ts'
 import { waitFor } from '../../deadline.ts'
 import type { TlsMaterial } from '../../http.ts'
-import type { PlatformManifest } from '../../model/artifact.ts'
+import type { Digest, PlatformManifest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError, excerpt } from '../../model/errors.ts'
 import type { Claims } from '../../model/evidence.ts'
 import type { KrakenSettings, Provider } from '../../model/provider.ts'
 import type { Secret } from '../../model/secret.ts'
-import type { Job, Order } from '../../model/task.ts'
+import type { ArtifactOrder, Job, Order } from '../../model/task.ts'
 
 /** The proxy reads the manifest before it answers, and an origin may have to pull it first. */
 const NOTIFY_TIMEOUT_MS = 240_000
@@ -24,6 +25,10 @@ const NOTIFY_TIMEOUT_MS = 240_000
 const COPY_MS = 60_000
 /** Jobs whose troubles are remembered. */
 const MOST_TROUBLES = 10_000
+/** Why a look shows nothing where only the proxy is declared. */
+const NOBODY_TO_ASK = 'the proxy answers 200 whatever happens, and no origins or tracker are declared to look at'
+/** The same where a tracker is: it cannot be asked without effect. */
+const TRACKER_PULLS = 'no origins are declared to look at, and the tracker has them pull what it is asked for'
 /** No blob has it; whoever it belongs to, an origin tells its owners. */
 const NO_BLOB = `sha256:${'0'.repeat(64)}`
 
@@ -95,6 +100,10 @@ class Kraken implements Engine {
     await this.#askOwners(origin, NO_BLOB, signal)
   }
 
+  inspect(): Promise<Inspection> {
+    return Promise.resolve({})
+  }
+
   abilities(signal: AbortSignal): Promise<Abilities> {
     return settled(signal, () => ({ evidence: this.#evidence(), clusters: [] }))
   }
@@ -103,7 +112,7 @@ class Kraken implements Engine {
   jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]> {
     return settled(signal, () => {
       this.#refuseSettings()
-      return order.manifests.map((manifest) => {
+      return artifactOrder(order, this.#who).manifests.map((manifest) => {
         const reason = refusalOf(manifest.mediaType, this.#settings)
         if (reason !== undefined)
           throw new EdgeError('rejected', 'PH3007', `${this.#who} cannot preheat ${manifest.digest}: ${reason}`)
@@ -121,33 +130,34 @@ class Kraken implements Engine {
   /** The pull token stays here: origins read with a credential of their own. */
   async submit(order: Order, job: Job, _authorization: Secret | undefined, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
-    const manifest = this.#manifestOf(order, job)
+    const artifact = artifactOrder(order, this.#who)
+    const manifest = this.#manifestOf(artifact, job)
     const turn = this.#submits(async () => {
       signal.throwIfAborted()
       if (this.#settings.mode === 'notify') {
         const id = `preheatd/${order.taskId}/${job.key}`
-        await this.#notify(notification(order, manifest, id, this.#clock.now()), signal)
+        await this.#notify(notification(artifact, manifest, id, this.#clock.now()), signal)
       } else {
         // The manifest alone first: where it is refused, its layers are not worth a request.
         const [own, ...blobs] = wantedOf(manifest)
-        await this.#trigger(order.repository, own, signal)
-        await all(blobs, (blob) => this.#trigger(order.repository, blob, signal))
+        await this.#trigger(artifact.repository, own, signal)
+        await all(blobs, (blob) => this.#trigger(artifact.repository, blob, signal))
       }
-      return this.#idOf(job)
+      return this.#idOf(manifest.digest)
     })
     return await waitFor(turn, signal)
   }
 
   async observe(order: Order, job: Extract<Job, { state: 'open' }>, signal: AbortSignal): Promise<Observation> {
     signal.throwIfAborted()
-    const manifest = this.#manifestOf(order, job)
+    const artifact = artifactOrder(order, this.#who)
+    const manifest = this.#manifestOf(artifact, job)
     if (this.#evidence() === 'none') {
       if (!isOurs(job)) return gone(job.id)
-      const message = 'the proxy answers 200 whatever happens, and no origins or tracker are declared to look at'
-      return ended('success', undefined, message)
+      return ended('success', undefined, NOBODY_TO_ASK)
     }
     try {
-      return await this.#progress(order, job, manifest, signal)
+      return await this.#progress(artifact, job, manifest, signal)
     } catch (error) {
       // What is refused at one look is refused at the next.
       if (!(error instanceof EdgeError) || error.fault !== 'rejected') throw error
@@ -160,12 +170,19 @@ class Kraken implements Engine {
     return settled(signal, () => undefined)
   }
 
-  /** The tracker cannot be asked without having the origins pull. */
+  /** What is missing is said with it: of an owner that holds a blob by half, claims tell only that it is not there. */
   async probe(order: Order, job: Job, _notes: string | undefined, signal: AbortSignal): Promise<Probe> {
     signal.throwIfAborted()
-    if (this.#origins.size === 0) return { kind: 'ended', claims: undefined }
-    const { looks } = await this.#lookAtOrigins(order.repository, this.#manifestOf(order, job), signal)
-    return { kind: 'ended', claims: claimsOf(looks, this.#settings.replicas, 'observed') }
+    if (this.#origins.size === 0) {
+      return { kind: 'ended', claims: undefined, message: this.#tracker ? TRACKER_PULLS : NOBODY_TO_ASK }
+    }
+    const { replicas } = this.#settings
+    const artifact = artifactOrder(order, this.#who)
+    const manifest = this.#manifestOf(artifact, job)
+    const { looks, troubles } = await this.#lookAtOrigins(artifact.repository, manifest, signal)
+    const words = [shortfallOf(looks, replicas), troubles[0] ?? fewOwners(looks, replicas)]
+    const message = words[0] === undefined ? undefined : words.filter((one) => one !== undefined).join('; ')
+    return { kind: 'ended', claims: claimsOf(looks, replicas, 'observed'), message }
   }
 
   nextLook(submittedAt: Instant, now: Instant): Instant {
@@ -178,7 +195,7 @@ class Kraken implements Engine {
 
   /** Everything is asked at each look: what was there at the last one may be gone. */
   async #progress(
-    order: Order,
+    order: ArtifactOrder,
     job: Extract<Job, { state: 'open' }>,
     manifest: PlatformManifest,
     signal: AbortSignal,
@@ -205,7 +222,8 @@ class Kraken implements Engine {
     const trouble = pulls.flat()[0] ?? troubles[0] ?? fewOwners(looks, replicas)
     if (trouble !== undefined) this.#remember(memory, trouble)
     const last = this.#troubles.get(memory)
-    if (last === undefined || now < this.overdueAt(order, job.submittedAt)) return { kind: 'open' }
+    if (last === undefined || now < this.overdueAt(order, job.submittedAt))
+      return { kind: 'open', progress: progressOf(looks) }
     this.#troubles.delete(memory)
     return ended('failure', claims, `${short}; ${last}`)
   }
@@ -225,25 +243,29 @@ class Kraken implements Engine {
 
   /** Asks every owner of the manifest and of its blobs whether it holds them; nobody pulls. */
   async #lookAtOrigins(repository: string, manifest: PlatformManifest, signal: AbortSignal): Promise<Look> {
-    const troubles: EdgeError[] = []
+    const silences: EdgeError[] = []
+    const halves: string[] = []
     let said = 0
     const looks = await all(wantedOf(manifest), async (blob): Promise<BlobLook> => {
       const owners = await this.#ownersOf(blob.digest, signal)
       const holders = await all(owners, async (owner) => {
         try {
-          const holds = await holdsBlob(owner, repository, blob, signal)
+          const held = await bytesHeld(owner, repository, blob, signal)
           said += 1
-          return holds ? [owner.address] : []
+          if (held === blob.sizeBytes) return [owner.address]
+          // Presence is not completeness.
+          if (held !== undefined) halves.push(`${owner.who} has ${held} bytes of ${blob.digest}, not ${blob.sizeBytes}`)
+          return []
         } catch (error) {
           if (!(error instanceof EdgeError)) throw error
-          troubles.push(error)
+          silences.push(error)
           return []
         }
       })
       return { blob, owners: owners.map(({ address }) => address), holders: holders.flat() }
     })
-    if (said === 0 && troubles[0] !== undefined) throw troubles[0]
-    return { looks, troubles: troubles.map(({ message }) => message) }
+    if (said === 0 && silences[0] !== undefined) throw silences[0]
+    return { looks, troubles: [...silences.map(({ message }) => message), ...halves] }
   }
 
   /**
@@ -339,17 +361,17 @@ class Kraken implements Engine {
   }
 
   /** @throws {EdgeError} for a repository that has no place in a path, and for a manifest that is not the order's */
-  #manifestOf(order: Order, job: Job): PlatformManifest {
+  #manifestOf(order: ArtifactOrder, job: Job): PlatformManifest {
     if (manifestUrl(order, job) === undefined)
       throw new EdgeError('rejected', 'PH5002', `${this.#who}: the repository’s name has no place in a URL`)
     const manifest = manifestOf(order, job)
     if (manifest === undefined)
-      throw new EdgeError('rejected', 'PH5002', `${this.#who}: ${job.manifest} is no manifest of the order`)
+      throw new EdgeError('rejected', 'PH5002', `${this.#who}: ${job.key} is no manifest of the order`)
     return manifest
   }
 
-  #idOf(job: Job): string {
-    return `${this.#settings.mode === 'notify' ? 'notified' : 'origins'}-${job.manifest}`
+  #idOf(manifest: Digest): string {
+    return `${this.#settings.mode === 'notify' ? 'notified' : 'origins'}-${manifest}`
   }
 
   #remember(key: string, trouble: string): void {
@@ -367,7 +389,7 @@ class Kraken implements Engine {
 interface Look {
   /** The manifest first. */
   readonly looks: readonly BlobLook[]
-  /** Of owners that did not say whether they hold a blob. */
+  /** Of owners that did not say whether they hold a blob, and of those that hold another length of it. */
   readonly troubles: readonly string[]
 }
 
@@ -378,16 +400,25 @@ async function answers(server: KrakenServer, signal: AbortSignal): Promise<void>
   if (answer.status !== 200) throw refused()
 }
 
-/** Is the whole blob there? Not: is it there or where the origin reads from. @throws {EdgeError} */
-async function holdsBlob(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<boolean> {
+/**
+ * How many bytes of a blob are there, and not where the origin reads from; all of them where it tells no length.
+ * Undefined: it is not there.
+ * @throws {EdgeError}
+ */
+async function bytesHeld(
+  owner: KrakenServer,
+  repository: string,
+  blob: Wanted,
+  signal: AbortSignal,
+): Promise<number | undefined> {
   const action = `the question whether it holds ${blob.digest}`
   const url = paths.presence(repository, blob.digest)
   const { answer, refused } = await owner.ask({ method: 'HEAD', url, action }, signal)
   const { status, headers } = answer
-  if (status === 404) return false
+  if (status === 404) return undefined
   if (status !== 200) throw refused()
   const length = headers['content-length']
-  return length === undefined || blob.sizeBytes === 0 || Number(length) === blob.sizeBytes
+  return length === undefined || blob.sizeBytes === 0 ? blob.sizeBytes : Number(length)
 }
 
 /** Prefetching also counts as use, without which a blob is dropped after six hours. @throws {EdgeError} */

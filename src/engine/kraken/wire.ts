@@ -1,10 +1,10 @@
 import type { Digest, PlatformManifest } from '../../model/artifact.ts'
 import type { KrakenSettings } from '../../model/provider.ts'
 import { formatInstant, type Instant } from '../../model/duration.ts'
-import type { Job, Order } from '../../model/task.ts'
+import type { ArtifactOrder, Job } from '../../model/task.ts'
 
 /** The manifest that a job preheats. */
-export function manifestOf(order: Order, job: Job): PlatformManifest | undefined {
+export function manifestOf(order: ArtifactOrder, job: Job): PlatformManifest | undefined {
   return order.manifests.find(({ digest }) => digest === job.manifest)
 }
 
@@ -51,7 +51,7 @@ const NOTIFIABLE =
  * One push event in a distribution notification. Only one a request: up to v0.1.6 several collapse into the last.
  * A bad timestamp makes the whole request a 500, a missing target crashes the handler.
  */
-export function notification(order: Order, manifest: PlatformManifest, id: string, now: Instant): string {
+export function notification(order: ArtifactOrder, manifest: PlatformManifest, id: string, now: Instant): string {
   const target = { mediaType: manifest.mediaType, digest: manifest.digest, repository: order.repository }
   return JSON.stringify({ events: [{ id, timestamp: formatInstant(now), action: 'push', target }] })
 }

@@ -2,17 +2,18 @@ import { createHash } from 'node:crypto'
 import pLimit from 'p-limit'
 import { Cache, type Reading } from './cache.ts'
 import { isPlainRepository } from '../manifest-url.ts'
-import type { Abilities, Engine, Health, Observation, Probe, WantedJob } from '../engine.ts'
+import { artifactOrder } from '../refused.ts'
+import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { DeadlineError, waitFor, withDeadline } from '../../deadline.ts'
 import type { HttpAnswer, TlsMaterial } from '../../http.ts'
-import type { Digest } from '../../model/artifact.ts'
+import type { Digest, PlatformManifest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
 import { MANIFEST_TYPES } from '../../model/media-types.ts'
 import type { Provider } from '../../model/provider.ts'
 import type { ReadSecret, Secret } from '../../model/secret.ts'
-import type { Job, Order } from '../../model/task.ts'
+import type { ArtifactOrder, Job, Order } from '../../model/task.ts'
 
 /** What the driver needs from its surroundings. */
 export interface PullThroughPorts {
@@ -81,6 +82,10 @@ class PullThrough implements Engine {
     }
   }
 
+  inspect(): Promise<Inspection> {
+    return Promise.resolve({})
+  }
+
   async abilities(signal: AbortSignal): Promise<Abilities> {
     signal.throwIfAborted()
     return await Promise.resolve({ evidence: 'observed', clusters: [] })
@@ -89,7 +94,7 @@ class PullThrough implements Engine {
   /** One a platform manifest. The last one reads the index too, when there is one. */
   async jobs(order: Order, signal: AbortSignal): Promise<WantedJob[]> {
     signal.throwIfAborted()
-    const jobs = order.manifests.map(({ digest }) => ({
+    const jobs = artifactOrder(order, this.#cache.who).manifests.map(({ digest }) => ({
       key: `${digest}@cache`,
       manifest: digest,
       cluster: undefined,
@@ -106,28 +111,31 @@ class PullThrough implements Engine {
   async submit(order: Order, job: Job, _authorization: Secret | undefined, signal: AbortSignal): Promise<string> {
     signal.throwIfAborted()
     const { who } = this.#cache
-    if (!isPlainRepository(order.repository))
+    const artifact = artifactOrder(order, who)
+    const manifest = manifestOf(artifact, job, who)
+    if (!isPlainRepository(artifact.repository))
       throw new EdgeError('rejected', 'PH5002', `${who}: the repository’s name has no place in a URL`)
     const turn = this.#submits(async () => {
       try {
         await withDeadline(Math.min(order.timeoutMs, LONGEST_TIMER_MS), signal, (both) =>
-          this.#readJob(order, job, both),
+          this.#readJob(artifact, manifest, both),
         )
       } catch (error) {
         if (!(error instanceof DeadlineError)) throw error
-        const late = `${who} did not let ${order.repository}@${job.manifest} be read within ${order.timeoutMs} ms`
+        const late = `${who} did not let ${artifact.repository}@${manifest.digest} be read within ${order.timeoutMs} ms`
         throw new EdgeError('unavailable', 'PH5001', late, { cause: error })
       }
     })
     await waitFor(turn, signal)
-    return idOf(job.manifest)
+    return idOf(manifest.digest)
   }
 
   /** An id was given only after everything had been read. */
   async observe(order: Order, job: Extract<Job, { state: 'open' }>, signal: AbortSignal): Promise<Observation> {
     signal.throwIfAborted()
-    const manifest = order.manifests.find(({ digest }) => digest === job.manifest)
-    if (manifest === undefined || job.id !== idOf(job.manifest)) {
+    const { manifests } = artifactOrder(order, this.#cache.who)
+    const manifest = manifests.find(({ digest }) => digest === job.manifest)
+    if (manifest === undefined || job.id !== idOf(manifest.digest)) {
       const message = `${job.id} is not the id of a reading`
       return await Promise.resolve({ kind: 'ended', verdict: { said: 'gone', claims: undefined, message } })
     }
@@ -145,7 +153,8 @@ class PullThrough implements Engine {
   /** There is no look without effect: asked for a blob, even by HEAD, a cache fetches it. */
   async probe(_order: Order, _job: Job, _notes: string | undefined, signal: AbortSignal): Promise<Probe> {
     signal.throwIfAborted()
-    return await Promise.resolve({ kind: 'ended', claims: undefined })
+    const message = 'a pull-through cache cannot be looked at: asked for a blob, it fetches it'
+    return await Promise.resolve({ kind: 'ended', claims: undefined, message })
   }
 
   /** At once: there is nothing to wait for. */
@@ -161,13 +170,10 @@ class PullThrough implements Engine {
     await this.#cache[Symbol.asyncDispose]()
   }
 
-  async #readJob(order: Order, job: Job, signal: AbortSignal): Promise<void> {
-    const manifest = order.manifests.find(({ digest }) => digest === job.manifest)
-    if (manifest === undefined)
-      throw new EdgeError('rejected', 'PH5002', `${this.#cache.who}: the order has no manifest ${job.manifest}`)
+  async #readJob(order: ArtifactOrder, manifest: PlatformManifest, signal: AbortSignal): Promise<void> {
     await this.#readPart(order, { kind: 'manifest', ...manifest }, signal)
     await forEach(manifest.blobs, signal, (blob, both) => this.#readPart(order, { kind: 'blob', ...blob }, both))
-    const isLast = job.manifest === order.manifests.at(-1)?.digest
+    const isLast = manifest.digest === order.manifests.at(-1)?.digest
     if (!isLast || order.manifests.some(({ digest }) => digest === order.digest)) return
     // Harbor keeps of an index only the children that it has by then (contracts/kraken-and-registries.md §4.5). What an
     // earlier job read may have been forgotten or refused since: they are asked for again, and an index never without.
@@ -176,7 +182,7 @@ class PullThrough implements Engine {
   }
 
   /** Reads one part to nowhere. @throws {EdgeError} unless it is what its digest says */
-  async #readPart({ repository, timeoutMs }: Order, part: Part, signal: AbortSignal): Promise<void> {
+  async #readPart({ repository, timeoutMs }: ArtifactOrder, part: Part, signal: AbortSignal): Promise<void> {
     const name = `${this.#prefix}${repository}`
     const reading: Reading = {
       what: `read ${part.kind} ${part.digest} of ${name}`,
@@ -216,6 +222,13 @@ class PullThrough implements Engine {
 function wasCut({ sizeBytes }: Part, size: number, headers: HttpAnswer['headers']): boolean {
   const isFramed = headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined
   return !isFramed && sizeBytes !== undefined && size < sizeBytes
+}
+
+/** @throws {EdgeError} for a job that is none of the order's */
+function manifestOf({ manifests }: ArtifactOrder, job: Job, who: string): PlatformManifest {
+  const manifest = manifests.find(({ digest }) => digest === job.manifest)
+  if (manifest !== undefined) return manifest
+  throw new EdgeError('rejected', 'PH5002', `${who}: the order has no manifest of the job ${job.key}`)
 }
 
 function idOf(manifest: Digest): string {

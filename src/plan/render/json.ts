@@ -9,7 +9,7 @@ import { brokenOf, summaryLine, type PlanContext } from './words.ts'
  *
  * - `base` (null: everything is new), `commit`, `instance`, `warmth` (null: not asked): where the plan comes from
  * - `summary`: `create`, `update`, `delete`, `unchanged`, `stalled`, `invalid`, `retargeted`; and of the images
- *   `images`, `sizeBytes`, `skipped`; `line` is the last line of the text
+ *   `images`, `files` (since 1.2; their sizes nobody knows), `sizeBytes`, `skipped`; `line` is the last line of the text
  * - `changes[]`: `action` (create, update, delete), `key`, `kind`, `name`, `file`, `line`,
  *   `fields[]` of `path`, `before`, `after` (null: does not stand there)
  * - `next[]`: `key`, `policy`, `timeZone`, `at[]` (RFC 3339, UTC)
@@ -17,15 +17,17 @@ import { brokenOf, summaryLine, type PlanContext } from './words.ts'
  * - `broken[]`: `name`, `kept` (in force as it was), `findings[]`
  * - `diagnostics[]`: `severity`, `code`, `file`, `line`, `column`, `message`, `help`, `key`
  * - `previews[]`: `policy`, `registry`, `error`, `blocked` (null, or `code` and `message`),
- *   `items[]` of `reference`, `tags[]`, `digest`, `provider`, `action` (preheat, skip), `sizeBytes` (null: unknown),
+ *   `items[]` of `reference` (a file's URL), `tags[]`, `digest` (null: a file), `provider`, `action` (preheat, skip), `sizeBytes` (null: unknown),
  *   `reason`; `leftOut[]` of `reference`, `reason`, `count`
- * - `providers[]`: `provider`, `images`, `sizeBytes` to preheat in all
+ * - `providers[]`: `provider`, `images`, `files` (since 1.2), `sizeBytes` to preheat in all
+ * - `engines[]` (since 1.1): `provider`, `version` (null: not told), `ignored[]` (settings that it would drop without a
+ *   word), `error` (null, or `code` and `message`: it could not be asked)
  */
 export function renderJson(plan: Plan, previews: readonly Preview[], context: PlanContext): string {
-  const { images, sizeBytes, skipped, providers } = totals(previews)
+  const { images, files, sizeBytes, skipped, providers } = totals(previews)
   const count = (action: Change['action']) => plan.changes.filter((one) => one.action === action).length
   const document = {
-    formatVersion: '1.0',
+    formatVersion: '1.2',
     base: context.base ?? null,
     commit: plan.config.commit,
     instance: context.instance ?? null,
@@ -39,6 +41,7 @@ export function renderJson(plan: Plan, previews: readonly Preview[], context: Pl
       invalid: plan.invalid.length,
       retargeted: plan.retargeted.length,
       images,
+      files,
       sizeBytes,
       skipped,
       line: summaryLine(plan, previews),
@@ -73,7 +76,7 @@ export function renderJson(plan: Plan, previews: readonly Preview[], context: Pl
       items: items.map(({ reference, tags, digest, provider, action, sizeBytes, reason }) => ({
         reference,
         tags,
-        digest,
+        digest: digest ?? null,
         provider,
         action,
         sizeBytes: sizeBytes ?? null,
@@ -82,6 +85,12 @@ export function renderJson(plan: Plan, previews: readonly Preview[], context: Pl
       leftOut: leftOut.map(({ reference, reason, count }) => ({ reference, reason, count })),
     })),
     providers,
+    engines: context.engines.map(({ provider, version, ignored, error }) => ({
+      provider,
+      version: version ?? null,
+      ignored,
+      error: error ?? null,
+    })),
   }
   return `${JSON.stringify(document, undefined, 2)}\n`
 }

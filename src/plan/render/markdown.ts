@@ -8,6 +8,7 @@ import {
   counted,
   imageText,
   printable,
+  remarksOf,
   shown,
   signOf,
   slotText,
@@ -47,7 +48,9 @@ function renderDetail(plan: Plan, previews: readonly Preview[], context: PlanCon
     `**${summaryLine(plan, previews)}**`,
     ...(context.warmth === undefined ? [] : [`What is warm: ${markdownText(context.warmth)}`]),
     ...(detail === 'all' ? [] : [noteOf(detail)]),
-    ...(detail === 'numbers' ? [] : [...troubles(plan, previews), ...retargeted(plan), ...providersTable(previews)]),
+    ...(detail === 'numbers'
+      ? []
+      : [...troubles(plan, previews), ...engines(context), ...retargeted(plan), ...providersTable(previews)]),
     ...(detail === 'numbers' || detail === 'summary' ? [] : details(plan, previews, detail)),
   ]
   return `${blocks.join('\n\n')}\n`
@@ -86,6 +89,13 @@ function troubles(plan: Plan, previews: readonly Preview[]): string[] {
   return atMost([...broken, ...failed])
 }
 
+function engines({ engines: asked }: PlanContext): string[] {
+  const lines = remarksOf(asked).map(
+    ({ severity, text }) => `- **${severity === 'warning' ? 'Warning' : 'Note'}** ${markdownText(text, 300)}`,
+  )
+  return atMost(lines)
+}
+
 function retargeted(plan: Plan): string[] {
   const names = (providers: readonly string[]) => (providers.length === 0 ? 'none' : markdownText(providers.join(', ')))
   const lines = plan.retargeted.map(
@@ -99,7 +109,10 @@ function providersTable(previews: readonly Preview[]): string[] {
   if (providers.length === 0) return []
   const rows = providers
     .slice(0, MAX_LINES)
-    .map(({ provider, images, sizeBytes }) => `| ${markdownText(provider)} | ${images} | ${formatSize(sizeBytes)} |`)
+    .map(
+      ({ provider, images, files, sizeBytes }) =>
+        `| ${markdownText(provider)} | ${images}${files > 0 ? `, and ${counted(files, 'file')}` : ''} | ${formatSize(sizeBytes)} |`,
+    )
   return [['| Provider | Images to preheat | Bytes |', '|---|---:|---:|', ...rows].join('\n')]
 }
 
@@ -173,7 +186,7 @@ function images({ items, leftOut }: Preview, detail: Detail): string[] {
 
 function row(item: PreviewItem): string {
   const size = item.sizeBytes === undefined ? 'unknown' : formatSize(item.sizeBytes)
-  return `| ${item.action} | ${markdownText(imageText(item), 300)} | ${markdownText(item.digest.slice(7, 19))} | ${markdownText(item.provider)} | ${size} | ${markdownText(item.reason)} |`
+  return `| ${item.action} | ${markdownText(imageText(item), 300)} | ${markdownText(item.digest?.slice(7, 19) ?? 'file')} | ${markdownText(item.provider)} | ${size} | ${markdownText(item.reason)} |`
 }
 
 /** The lines as one list that stays short whatever the plan. */

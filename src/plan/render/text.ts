@@ -3,12 +3,13 @@ import type { Change } from '../diff.ts'
 import type { Plan } from '../plan.ts'
 import { totals, type Preview, type PreviewItem } from '../preview.ts'
 import {
+  amount,
   brokenOf,
-  counted,
   fieldSign,
   fieldText,
   imageText,
   printable,
+  remarksOf,
   signOf,
   slotText,
   summaryLine,
@@ -29,6 +30,7 @@ export function renderText(plan: Plan, previews: readonly Preview[], context: Pl
     ...plan.changes.map((change) => changeBlock(change, plan, paint)),
     ...previews.map((preview) => previewBlock(preview, paint)),
     providersBlock(previews, paint),
+    enginesBlock(context, paint),
     retargetedBlock(plan, paint),
     ...brokenBlocks(plan, paint),
     [summaryLine(plan, previews)],
@@ -82,7 +84,7 @@ function previewBlock({ policy, registry, error, blocked, items, leftOut }: Prev
 function itemText(item: PreviewItem, paint: Paint): string {
   const verb = item.action === 'preheat' ? paint('create', 'preheat') : paint('faint', 'skip   ')
   const size = item.sizeBytes === undefined ? 'size unknown' : formatSize(item.sizeBytes)
-  return `${verb} ${imageText(item)} ${paint('faint', item.digest.slice(0, 19))} to ${printable(item.provider)}, ${size}: ${printable(item.reason)}`
+  return `${verb} ${imageText(item)} ${paint('faint', item.digest?.slice(0, 19) ?? 'file')} to ${printable(item.provider)}, ${size}: ${printable(item.reason)}`
 }
 
 function providersBlock(previews: readonly Preview[], paint: Paint): string[] {
@@ -91,11 +93,17 @@ function providersBlock(previews: readonly Preview[], paint: Paint): string[] {
   return [
     paint('heading', 'In all'),
     ...providers.map(
-      ({ provider, images, sizeBytes }) =>
-        `    ${printable(provider)}: ${counted(images, 'image')}, ${formatSize(sizeBytes)}`,
+      ({ provider, images, files, sizeBytes }) =>
+        `    ${printable(provider)}: ${amount(images, files)}, ${formatSize(sizeBytes)}`,
     ),
     ...(skipped === 0 ? [] : [`    ${skipped} skipped`]),
   ]
+}
+
+function enginesBlock({ engines }: PlanContext, paint: Paint): string[] {
+  return remarksOf(engines).map(
+    ({ severity, text }) => `${paint(severity === 'warning' ? 'trouble' : 'faint', severity)} ${printable(text)}`,
+  )
 }
 
 function retargetedBlock({ retargeted }: Plan, paint: Paint): string[] {

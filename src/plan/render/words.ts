@@ -3,7 +3,7 @@ import { formatSize } from '../../model/size.ts'
 import type { Change, FieldChange } from '../diff.ts'
 import type { Json } from '../document.ts'
 import { isEmpty, problemsOf, type Plan } from '../plan.ts'
-import { totals, type Preview, type PreviewItem } from '../preview.ts'
+import { totals, type EngineNote, type Preview, type PreviewItem } from '../preview.ts'
 
 /** What a rendering says about where its plan comes from. */
 export interface PlanContext {
@@ -14,6 +14,28 @@ export interface PlanContext {
   readonly warmth: string | undefined
   /** Undefined: planned without a daemon's configuration. */
   readonly instance: string | undefined
+  /** What engines told of themselves; empty where none was asked. */
+  readonly engines: readonly EngineNote[]
+}
+
+/** What is to be said of one engine; undefined: nothing. */
+export interface EngineRemark {
+  readonly severity: 'warning' | 'note'
+  /** `dragonfly-eu: this manager (>= 2.1.57) ignores peers.count (known since 2.2.3)` */
+  readonly text: string
+}
+
+/** A warning for settings that an engine ignores, a note for one that could not be asked. */
+export function remarksOf(engines: readonly EngineNote[]): EngineRemark[] {
+  return engines.flatMap(({ provider, error, version, ignored }): EngineRemark[] => {
+    if (error !== undefined) {
+      const text = `${provider}: could not be asked what it would ignore: ${error.code} ${error.message}`
+      return [{ severity: 'note', text }]
+    }
+    if (ignored.length === 0) return []
+    const text = `this manager (${version ?? 'version not told'}) ignores ${ignored.join(', ')}`
+    return [{ severity: 'warning', text: `${provider}: ${text}` }]
+  })
 }
 
 /** `+`, `~` or `-`. */
@@ -26,13 +48,18 @@ export function signOf(action: Change['action']): string {
  * `Plan: 1 to create, 2 to update, 0 to delete; 9 images to preheat, 3.9 GiB.` or `No changes.`
  */
 export function summaryLine(plan: Plan, previews: readonly Preview[]): string {
-  const { images, sizeBytes } = totals(previews)
-  if (isEmpty(plan) && images === 0) return 'No changes.'
+  const { images, files, sizeBytes } = totals(previews)
+  if (isEmpty(plan) && images === 0 && files === 0) return 'No changes.'
   const count = (action: Change['action']) => plan.changes.filter((one) => one.action === action).length
   const objects = `${count('create')} to create, ${count('update')} to update, ${count('delete')} to delete`
   return previews.length === 0
     ? `Plan: ${objects}.`
-    : `Plan: ${objects}; ${counted(images, 'image')} to preheat, ${formatSize(sizeBytes)}.`
+    : `Plan: ${objects}; ${amount(images, files)} to preheat, ${formatSize(sizeBytes)}${files > 0 ? ' and the files' : ''}.`
+}
+
+/** `9 images`, `9 images and 1 file`. */
+export function amount(images: number, files: number): string {
+  return files === 0 ? counted(images, 'image') : `${counted(images, 'image')} and ${counted(files, 'file')}`
 }
 
 /** `1 image`, `9 images`. */
@@ -70,7 +97,7 @@ export function slotText(at: Instant, timeZone: string): string {
   return `${local} ${timeZone} (${utc.slice(0, 10) === local.slice(0, 10) ? utc.slice(11) : utc} UTC)`
 }
 
-/** `library/app:v1,latest`, or the bare repository where there is no tag. */
+/** `library/app:v1,latest`, or the bare repository where there is no tag, or a file's URL. */
 export function imageText({ reference, tags }: PreviewItem): string {
   return printable(tags.length === 0 ? reference : `${reference}:${tags.join(',')}`)
 }

@@ -18,7 +18,7 @@ import { parseDigest } from '../../../src/model/artifact.ts'
 import type { Clock } from '../../../src/model/clock.ts'
 import type { Provider } from '../../../src/model/provider.ts'
 import { Secret } from '../../../src/model/secret.ts'
-import type { Job, Order } from '../../../src/model/task.ts'
+import type { Job, ArtifactOrder } from '../../../src/model/task.ts'
 
 const DEAD = 'http://127.0.0.1:9'
 const PASSWORD = 'password-of-the-proxy'
@@ -32,7 +32,7 @@ interface Stage extends AsyncDisposable {
   readonly registry: ScriptedServer
   readonly engine: Engine
   /** An image of these layers, which the registry has from now on. */
-  image(...layers: readonly string[]): Order
+  image(...layers: readonly string[]): ArtifactOrder
 }
 
 async function stage(
@@ -64,21 +64,21 @@ function open(overrides: Partial<Provider>, clock: Clock = systemClock): Engine 
   return openDragonflyV1(declared, undefined, { read: () => Promise.resolve(new Secret(PASSWORD)), clock })
 }
 
-async function first(engine: Engine, what: Order): Promise<Job> {
+async function first(engine: Engine, what: ArtifactOrder): Promise<Job> {
   return (await engine.jobs(what, never))[0]!
 }
 
-async function submit({ engine, double }: Stage, what: Order): Promise<string> {
+async function submit({ engine, double }: Stage, what: ArtifactOrder): Promise<string> {
   const id = await engine.submit(what, await first(engine, what), AUTHORIZATION, never)
   await double.settled()
   return id
 }
 
-async function look({ engine }: Stage, what: Order, id: string, submittedAt = 0): Promise<Observation> {
+async function look({ engine }: Stage, what: ArtifactOrder, id: string, submittedAt = 0): Promise<Observation> {
   return await engine.observe(what, { ...opened(await first(engine, what), id), submittedAt }, never)
 }
 
-async function preheat(on: Stage, what: Order): Promise<Observation> {
+async function preheat(on: Stage, what: ArtifactOrder): Promise<Observation> {
   return await look(on, what, await submit(on, what))
 }
 
@@ -87,7 +87,7 @@ function verdict(said: string, message: RegExp): object {
   return { kind: 'ended', verdict: { said, claims: undefined, message: expect.stringMatching(message) } }
 }
 
-function layerUrl(what: Order, name: string): string {
+function layerUrl(what: ArtifactOrder, name: string): string {
   return `${what.engineEndpoint}/v2/${what.repository}/blobs/${digest(name)}`
 }
 

@@ -40,7 +40,8 @@ function note(
 function claims(ofConfig: Said, ofLayer: Said, overrides: Partial<Question> = {}, peers: PeerChoice = {}) {
   const notes = note(note(emptyNotes('url'), config, ofConfig)!, layer, ofLayer)!
   // As they come back from the task's row.
-  return probedClaims(parseNotes(JSON.stringify(notes))!, { ...question, ...overrides }, peers)
+  const kept = parseNotes(JSON.stringify({ v: 2, own: notes, sample: [] }))!
+  return probedClaims(kept.own, { ...question, ...overrides }, peers)
 }
 
 const [a, b, c] = [peer('a0'), peer('b1'), peer('c2')]
@@ -124,7 +125,7 @@ describe('what cannot be told', () => {
     expect(note(emptyNotes('url'), config, [[1, null]], { url: 'x' })).toBeUndefined()
   })
 
-  test.each(['', '{', 'null', '7', '{"v":2}'])('notes like %j are none', (text) => {
+  test.each(['', '{', 'null', '7', '{"v":1}'])('notes like %j are none', (text) => {
     expect(parseNotes(text)).toBeUndefined()
   })
 })

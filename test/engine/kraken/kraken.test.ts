@@ -385,6 +385,55 @@ describe('by origins, a look', () => {
     expect(probe).toMatchObject({ claims: { cached: [config, layer1] } })
   })
 
+  test('says of a blob that is there by half that presence is not completeness', async () => {
+    await using stage = await krakenStage()
+    await submit(stage)
+    stage.kraken.contents.set(layer2, { kind: 'blob', sizeBytes: 2999 })
+
+    const probe = await stage.engine.probe(stage.order, stage.job, undefined, never)
+    stage.clock.advance(3_600_000)
+
+    const words = new RegExp(
+      `${layer2} is held by 0 of 2 origins; .*origin \\S+ has 2999 bytes of ${layer2}, not 3000$`,
+    )
+    expect(probe).toMatchObject({ kind: 'ended', message: expect.stringMatching(words) })
+    expect(toldBy(await stage.look())).toMatchObject({ said: 'failure', message: expect.stringMatching(words) })
+  })
+
+  test('says of owners that do not answer which, and what is missing with them', async () => {
+    await using stage = await krakenStage()
+    await submit(stage)
+    stage.kraken.trouble = (name, line) =>
+      name === 'origin-1' && line.startsWith('HEAD') ? { kind: 'answer', status: 503 } : undefined
+
+    expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toMatchObject({
+      kind: 'ended',
+      message: expect.stringMatching(
+        / is held by 1 of 2 origins.*; provider kraken-eu, origin \S+ answered .* HTTP 503/,
+      ),
+    })
+  })
+
+  test('tells the bytes that some owner holds, and copies only once', async () => {
+    await using stage = await krakenStage({ copyMs: Infinity })
+    const { kraken, clock } = stage
+    kraken.contents.set(layer1, { kind: 'blob', sizeBytes: 2000, pullMs: 20_000 })
+    kraken.contents.set(layer2, { kind: 'blob', sizeBytes: 3000, pullMs: 40_000 })
+    await submit(stage)
+
+    const doneAfter = async (ms: number) => {
+      clock.advance(ms)
+      return await stage.look()
+    }
+    // The manifest's 500 bytes are among them: nodes read it first.
+    for (const [ms, doneBytes] of [
+      [0, 1500],
+      [20_000, 3500],
+      [20_000, 6500],
+    ] as const)
+      expect(await doneAfter(ms)).toEqual({ kind: 'open', progress: { doneBytes, totalBytes: 6500 } })
+  })
+
   test('counts nothing as cached without the manifest, because no node could pull the image', async () => {
     await using stage = await krakenStage()
     await submit(stage)
@@ -506,7 +555,11 @@ describe('by origins, a look', () => {
     await using stage = await krakenStage()
     await submit(stage)
     const probe = () => stage.engine.probe(stage.order, stage.job, undefined, never)
-    expect(await probe()).toMatchObject({ kind: 'ended', claims: { cached: [config, layer1, layer2] } })
+    expect(await probe()).toMatchObject({
+      kind: 'ended',
+      claims: { cached: [config, layer1, layer2] },
+      message: undefined,
+    })
 
     stage.clock.advance(IDLE_MS)
     const before = stage.kraken.requests.length
@@ -514,6 +567,7 @@ describe('by origins, a look', () => {
     expect(await probe()).toEqual({
       kind: 'ended',
       claims: { kind: 'presence', source: 'observed', cached: [], peers: 0 },
+      message: `${IMAGE.digest} is held by 0 of 2 origins, and 3 more of 4 blobs fall short`,
     })
     expect(stage.kraken.requests.slice(before).filter((line) => !/locations$|local=true$/.test(line))).toEqual([])
   })
@@ -573,6 +627,7 @@ describe('by notifications', () => {
     expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toEqual({
       kind: 'ended',
       claims: undefined,
+      message: expect.stringContaining('no origins or tracker are declared'),
     })
     expect(await stage.engine.abilities(never)).toEqual({ evidence: 'none', clusters: [] })
     expect(await stage.engine.find(stage.order, stage.job, never)).toBeUndefined()
@@ -613,11 +668,15 @@ describe('by notifications', () => {
       },
     })
     expect(await engine.abilities(never)).toEqual({ evidence: 'claimed-by-engine', clusters: [] })
-    expect(await engine.probe(order, job, undefined, never)).toEqual({ kind: 'ended', claims: undefined })
+    expect(await engine.probe(order, job, undefined, never)).toEqual({
+      kind: 'ended',
+      claims: undefined,
+      message: expect.stringContaining('the tracker has them pull'),
+    })
 
     kraken.contents.clear()
     clock.advance(IDLE_MS)
-    expect(await look(clock.now())).toEqual({ kind: 'open' })
+    expect(await look(clock.now())).toEqual({ kind: 'open', progress: { doneBytes: 0, totalBytes: 6500 } })
     expect(toldBy(await look(0))).toMatchObject({ said: 'failure', cached: 0, message: /no such blob/ })
   })
 

@@ -9,7 +9,7 @@ import { Closers } from '../../../src/closers.ts'
 import type { PlatformManifest } from '../../../src/model/artifact.ts'
 import type { KrakenSettings, Provider } from '../../../src/model/provider.ts'
 import { Secret } from '../../../src/model/secret.ts'
-import type { Order } from '../../../src/model/task.ts'
+import type { ArtifactOrder } from '../../../src/model/task.ts'
 
 export const DOCKER = 'application/vnd.docker.distribution.manifest.v2+json'
 export const OCI = 'application/vnd.oci.image.manifest.v1+json'
@@ -28,7 +28,7 @@ export interface KrakenStage extends AsyncDisposable {
   readonly kraken: FakeKraken
   readonly engine: Engine
   readonly clock: ManualClock
-  readonly order: Order
+  readonly order: ArtifactOrder
   readonly job: WantedJob
   /** Looks at the job as if it was submitted when the clock stood at {@link EXAMPLE_AT}. */
   look(id?: string): Promise<Observation>

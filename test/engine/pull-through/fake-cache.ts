@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { order } from '../../support/examples.ts'
 import type { BuiltImage } from '../../support/oci-images.ts'
 import { parseDigest } from '../../../src/model/artifact.ts'
-import type { Order } from '../../../src/model/task.ts'
+import type { ArtifactOrder } from '../../../src/model/task.ts'
 
 /** Answers in the cache's stead; `false`: the cache does. */
 type Interference = (request: IncomingMessage, response: ServerResponse) => boolean
@@ -68,7 +68,7 @@ export class FakeCache implements AsyncDisposable {
 }
 
 /** The order that preheats all of an image's platforms. */
-export function orderOf(image: BuiltImage, overrides: Partial<Order> = {}): Order {
+export function orderOf(image: BuiltImage, overrides: Partial<ArtifactOrder> = {}): ArtifactOrder {
   return order({
     digest: parseDigest(image.digest),
     manifests: image.manifests.map(({ digest, mediaType, platform, sizeBytes, blobs }) => ({

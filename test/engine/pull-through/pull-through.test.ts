@@ -16,7 +16,7 @@ import { parseDigest } from '../../../src/model/artifact.ts'
 import type { Clock } from '../../../src/model/clock.ts'
 import type { Provider } from '../../../src/model/provider.ts'
 import { Secret, type ReadSecret } from '../../../src/model/secret.ts'
-import type { Order } from '../../../src/model/task.ts'
+import type { ArtifactOrder } from '../../../src/model/task.ts'
 
 const account = { type: 'basic', secret: 'cache' } as const
 const BASIC = `Basic ${Buffer.from('reader:cache-password').toString('base64')}`
@@ -57,7 +57,7 @@ async function cacheOf(image: BuiltImage): Promise<FakeCache> {
 }
 
 /** Reads every job of an order, one after the other, as the loop does. */
-async function readAll(engine: Engine, order: Order): Promise<string[]> {
+async function readAll(engine: Engine, order: ArtifactOrder): Promise<string[]> {
   const ids: string[] = []
   for (const job of await engine.jobs(order, never)) ids.push(await engine.submit(order, job, PULL_TOKEN, never))
   return ids
@@ -322,7 +322,11 @@ describe('reading', () => {
     const engine = engineOf(cache.endpoint)
     const [job] = await engine.jobs(orderOf(image), never)
 
-    expect(await engine.probe(orderOf(image), job!, undefined, never)).toEqual({ kind: 'ended', claims: undefined })
+    expect(await engine.probe(orderOf(image), job!, undefined, never)).toEqual({
+      kind: 'ended',
+      claims: undefined,
+      message: 'a pull-through cache cannot be looked at: asked for a blob, it fetches it',
+    })
     expect(await engine.find(orderOf(image), job!, never)).toBeUndefined()
     expect(cache.requests).toEqual([])
   })

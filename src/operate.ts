@@ -1,0 +1,144 @@
+import { CannotBegin, causeText, suspensionOf } from './begin.ts'
+import type { Daemon } from './daemon.ts'
+import type { Clock } from './model/clock.ts'
+import type { Instant } from './model/duration.ts'
+import type { Event } from './model/events.ts'
+import type { Execution } from './model/execution.ts'
+import { findPolicy } from './model/find-policy.ts'
+import { policyAddress, type PreheatPolicy } from './model/policy.ts'
+import { ofKind, resourceKey } from './model/resource.ts'
+import { isSettled, type Task } from './model/task.ts'
+import type { Asked, ExecutionView, Operations, StatusView } from './model/operations.ts'
+import { executionView, nextSlots, standing } from './standing.ts'
+import type { Store } from './store/store.ts'
+import { version } from './version.ts'
+
+/** What a living daemon answers an operator. */
+export class DaemonOperations implements Operations {
+  readonly #daemon: Daemon
+  readonly #store: Store
+  readonly #clock: Clock
+  readonly #instance: string
+
+  constructor(daemon: Daemon, store: Store, clock: Clock, instance: string) {
+    this.#daemon = daemon
+    this.#store = store
+    this.#clock = clock
+    this.#instance = instance
+  }
+
+  async status(): Promise<StatusView> {
+    const { applied, trouble, leads } = this.#daemon
+    const open = await this.#store.openExecutions()
+    const suspensions = await this.#store.suspensions()
+    const keys = ofKind(applied?.objects ?? [], 'PreheatPolicy').map(({ key }) => key)
+    return standing({
+      instance: this.#instance,
+      version,
+      leads,
+      now: this.#clock.now(),
+      applied,
+      trouble,
+      executions: [...open.map((execution) => ({ execution, tasks: [] })), ...(await this.#store.lastExecutions())],
+      suspended: new Map(
+        keys.flatMap((key) => {
+          const said = suspensionOf(key, suspensions)
+          return said === undefined ? [] : [[key, `by ${said.by}${said.reason && `: ${said.reason}`}`] as const]
+        }),
+      ),
+      silentUntil: this.#daemon.silentUntil(),
+      openTasks: await this.#openTasksByProvider(open),
+      waitingReports: (await this.#store.unsentReports(1000)).length,
+      causeText,
+    })
+  }
+
+  async executions(policy: string | undefined, limit: number): Promise<readonly ExecutionView[]> {
+    const key = policy === undefined ? undefined : resourceKey(this.#policy(policy))
+    const views: ExecutionView[] = []
+    for (const execution of await this.#store.recent(key, limit))
+      views.push(executionView({ execution, tasks: await this.#store.tasks(execution.id) }, causeText))
+    return views
+  }
+
+  async execution(id: string): Promise<{ execution: Execution; tasks: readonly Task[] } | undefined> {
+    const execution = await this.#store.execution(id)
+    return execution && { execution, tasks: await this.#store.tasks(id) }
+  }
+
+  async begin(policy: string, asked: Asked): Promise<string> {
+    const { id } = await this.#daemon.beginManual(policy, asked)
+    this.#daemon.selectNow()
+    return id
+  }
+
+  stop(id: string, asked: Asked): Promise<boolean> {
+    return this.#daemon.stopExecution(id, asked)
+  }
+
+  async suspend(policy: string | undefined, { by, reason }: Asked): Promise<void> {
+    await this.#store.suspend(this.#keyOf(policy), { by, reason, at: this.#clock.now() })
+  }
+
+  async resume(policy: string | undefined): Promise<void> {
+    await this.#store.resume(this.#keyOf(policy))
+  }
+
+  reconcile(): Promise<string | undefined> {
+    return this.#daemon.reconcileNow()
+  }
+
+  async invalidate(provider: string): Promise<number> {
+    const known = ofKind(this.#daemon.applied?.objects ?? [], 'Provider').map(({ resource }) => resource.name)
+    if (!known.includes(provider))
+      throw new CannotBegin(
+        `no provider is called ${JSON.stringify(provider)}; there are ${known.join(', ') || 'none'}`,
+      )
+    return this.#store.invalidate(provider)
+  }
+
+  schedule(policy: string, count: number): Promise<readonly Instant[]> {
+    return new Promise((resolve) => {
+      resolve(this.#slots(policy, count))
+    })
+  }
+
+  #slots(policy: string, count: number): readonly Instant[] {
+    const found = this.#policy(policy)
+    const slots = nextSlots(found, this.#clock.now(), count)
+    if (slots.length === 0) throw new CannotBegin(`policy ${policyAddress(found)} has no schedule that fires`)
+    return slots
+  }
+
+  watch(listener: (event: Event) => void): () => void {
+    return this.#daemon.watch(listener)
+  }
+
+  journal(executionId: string): readonly { readonly at: Instant; readonly event: Event }[] {
+    return this.#daemon.journal().filter(({ event }) => isAbout(event, executionId))
+  }
+
+  #policy(name: string): PreheatPolicy {
+    const policies = ofKind(this.#daemon.applied?.objects ?? [], 'PreheatPolicy').map(({ resource }) => resource)
+    const found = findPolicy(name, policies)
+    if (!found.ok) throw new CannotBegin(found.message)
+    return found.policy
+  }
+
+  #keyOf(policy: string | undefined): string {
+    return policy === undefined ? '*' : resourceKey(this.#policy(policy))
+  }
+
+  async #openTasksByProvider(open: readonly Execution[]): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
+    for (const { id } of open)
+      for (const task of await this.#store.tasks(id))
+        if (!isSettled(task)) counts.set(task.provider, (counts.get(task.provider) ?? 0) + 1)
+    return counts
+  }
+}
+
+function isAbout(event: Event, executionId: string): boolean {
+  if ('execution' in event) return event.execution.id === executionId
+  return event.name === 'task.changed' && event.task.executionId === executionId
+}

@@ -1,0 +1,246 @@
+import { Hono, type Context } from 'hono'
+import { bodyLimit } from 'hono/body-limit'
+import { methodNotAllowed } from 'hono/method-not-allowed'
+import type { Clock } from '../model/clock.ts'
+import { formatInstant } from '../model/duration.ts'
+import { EdgeError, excerpt, OperatorError } from '../model/errors.ts'
+import { SourceError } from '../model/source.ts'
+import { admit, type Access } from './access.ts'
+import { EventStreams } from './event-stream.ts'
+import { openApiDocument } from './openapi.ts'
+import type { Asked, Operations } from '../model/operations.ts'
+import { answerOf, KNOWN, Refusal } from './refusal.ts'
+import { executionBody, executionDetailBody, statusBody } from './wire.ts'
+
+export interface ApiPorts {
+  readonly access: Access
+  readonly clock: Clock
+  /** Ends the streams of events, which would last as long as the executions. */
+  readonly closing: AbortSignal
+  /** Told of what was answered with 500: a bug, or a store that failed. */
+  readonly onFailure: (error: unknown) => void
+}
+
+const MAX_BODY_BYTES = 1024 * 1024
+const MAX_REASON = 500
+const MAX_LIST = 1000
+const MAX_SLOTS = 100
+const EXECUTION_ID = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
+
+/** `/api/v1`: what an operator asks of a living daemon. The same app serves the API's port and the control socket. */
+export function apiApp(operations: Operations, { access, clock, closing, onFailure }: ApiPorts) {
+  const app = new Hono<{ Variables: { by: string } }>()
+  const streams = new EventStreams(operations, clock, closing)
+
+  app.use(async (c, next) => {
+    await next()
+    c.header('cache-control', 'no-store')
+    c.header('x-content-type-options', 'nosniff')
+  })
+  app.use(
+    methodNotAllowed({
+      app,
+      onMethodNotAllowed: (c, methods) => {
+        const allow = methods.join(', ')
+        return answerOf(new Refusal(405, 'PH8102', `${c.req.method} is not for ${allow}`, { headers: { allow } }))
+      },
+    }),
+  )
+  app.use(async (c, next) => {
+    c.set('by', await admit(access, c.req.raw.headers))
+    await next()
+  })
+  app.use(
+    bodyLimit({
+      maxSize: MAX_BODY_BYTES,
+      onError: () => answerOf(new Refusal(413, 'PH8102', `the body is longer than ${MAX_BODY_BYTES} bytes`)),
+    }),
+  )
+
+  app.get('/api/v1/openapi.json', (c) => c.json(openApiDocument))
+
+  app.get('/api/v1/status', async (c) => {
+    query(c, [])
+    return c.json(statusBody(await operations.status()))
+  })
+
+  app.get('/api/v1/executions', async (c) => {
+    const { policy, limit } = query(c, ['policy', 'limit'])
+    const found = await operations.executions(policy, count('limit', limit, 50, MAX_LIST))
+    return c.json({ executions: found.map(executionBody) })
+  })
+
+  app.get('/api/v1/executions/:id', async (c) => {
+    query(c, [])
+    const id = executionId(c.req.param('id'))
+    const found = await operations.execution(id)
+    if (found === undefined) throw unknownExecution(id)
+    return c.json(executionDetailBody(found))
+  })
+
+  app.get('/api/v1/executions/:id/events', async (c) => {
+    const { follow = 'true' } = query(c, ['follow'])
+    if (follow !== 'true' && follow !== 'false') throw refused('follow is true or false')
+    const stream = await streams.open(executionId(c.req.param('id')), follow === 'true')
+    return c.body(stream, 200, { 'content-type': 'text/event-stream', 'x-accel-buffering': 'no' })
+  })
+
+  app.post('/api/v1/executions/:id/stop', async (c) => {
+    const asked = await askedOf(c, 'reason needed')
+    const id = executionId(c.req.param('id'))
+    if (await operations.stop(id, asked)) return c.json({ stopped: id })
+    if ((await operations.execution(id)) === undefined) throw unknownExecution(id)
+    throw new Refusal(409, 'PH8105', `execution ${id} has ended`)
+  })
+
+  app.post('/api/v1/policies/:policy{.+}/executions', async (c) => {
+    const asked = await askedOf(c, 'reason needed')
+    const policy = c.req.param('policy')
+    const id = await ofPolicy(policy, () => operations.begin(policy, asked))
+    return c.json({ execution: id }, 202, { location: `/api/v1/executions/${id}` })
+  })
+
+  app.post('/api/v1/policies/:policy{.+}/suspend', async (c) => {
+    const asked = await askedOf(c, 'reason needed')
+    const policy = c.req.param('policy')
+    await ofPolicy(policy, () => operations.suspend(policy, asked))
+    return c.json({ suspended: policy })
+  })
+
+  app.post('/api/v1/policies/:policy{.+}/resume', async (c) => {
+    const asked = await askedOf(c, 'reason or none')
+    const policy = c.req.param('policy')
+    await ofPolicy(policy, () => operations.resume(policy, asked))
+    return c.json({ resumed: policy })
+  })
+
+  app.get('/api/v1/policies/:policy{.+}/schedule', async (c) => {
+    const { next } = query(c, ['next'])
+    const many = count('next', next, 10, MAX_SLOTS)
+    const policy = c.req.param('policy')
+    const slots = await ofPolicy(policy, () => operations.schedule(policy, many))
+    return c.json({ policy, slots: slots.map(formatInstant) })
+  })
+
+  app.post('/api/v1/suspend', async (c) => {
+    await operations.suspend(undefined, await askedOf(c, 'reason needed'))
+    return c.json({ suspended: 'all' })
+  })
+
+  app.post('/api/v1/resume', async (c) => {
+    await operations.resume(undefined, await askedOf(c, 'reason or none'))
+    return c.json({ resumed: 'all' })
+  })
+
+  app.post('/api/v1/reconcile', async (c) => {
+    await askedOf(c, 'reason or none')
+    return c.json({ revision: await operations.reconcile() })
+  })
+
+  app.post('/api/v1/providers/:name/invalidate', async (c) => {
+    const asked = await askedOf(c, 'reason or none')
+    const name = c.req.param('name')
+    const known = (await operations.status()).providers.map(({ provider }) => provider).sort()
+    if (!known.includes(name))
+      throw new Refusal(404, 'PH3002', `no provider is called ${quoted(name)}${hint(known)}`, { known })
+    return c.json({ provider: name, forgotten: await operations.invalidate(name, asked) })
+  })
+
+  app.notFound((c) => answerOf(new Refusal(404, 'PH8102', `there is nothing at ${excerpt(c.req.path, 200)}`)))
+  // Who went away in the middle of a request is no failure, and hears nothing of it.
+  app.onError((error, c) =>
+    answerOf(c.req.raw.signal.aborted ? refused('the request broke off') : refusalOf(error, onFailure)),
+  )
+  return app
+
+  /** A policy that is not there is another answer than one that cannot do it now. */
+  async function ofPolicy<T>(name: string, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work()
+    } catch (error) {
+      if (!isCannotBegin(error)) throw error
+      const { policies } = await operations.status()
+      if (policies.some((one) => namesOf(one).includes(name))) throw new Refusal(409, 'PH8101', error.message)
+      const known = policies.map(({ policy }) => policy).sort()
+      throw new Refusal(404, 'PH3003', `no policy is called ${quoted(name)}${hint(known)}`, { known })
+    }
+  }
+}
+
+/** As a person may write it: `library/release-images`, `release-images`, or with the registry before it. */
+function namesOf({ policy, registry }: { readonly policy: string; readonly registry: string }): string[] {
+  return [policy, policy.slice(policy.lastIndexOf('/') + 1), `${registry}/${policy}`]
+}
+
+/** By its name: the class is the composition's, which nothing below may import. */
+function isCannotBegin(error: unknown): error is Error {
+  return error instanceof Error && error.name === 'CannotBegin'
+}
+
+function refusalOf(error: unknown, onFailure: (error: unknown) => void): Refusal {
+  if (error instanceof Refusal) return error
+  if (isCannotBegin(error)) return new Refusal(409, 'PH8101', error.message)
+  if (error instanceof SourceError || error instanceof EdgeError) return new Refusal(502, error.code, error.message)
+  onFailure(error)
+  if (error instanceof OperatorError) return new Refusal(503, error.code, error.message)
+  return new Refusal(500, 'PH8109', 'the daemon failed at this; its log says how')
+}
+
+/** What a body may say: nothing but a reason. */
+async function askedOf(
+  c: Context<{ Variables: { by: string } }>,
+  wants: 'reason needed' | 'reason or none',
+): Promise<Asked> {
+  query(c, [])
+  const type = c.req.header('content-type') ?? ''
+  if (!/^application\/json *(?:;|$)/i.test(type)) throw new Refusal(415, 'PH8102', 'the body is application/json')
+  const body: unknown = await c.req.json().catch(() => {
+    throw refused('the body is not JSON')
+  })
+  if (typeof body !== 'object' || body === null || Array.isArray(body)) throw refused('the body is an object')
+  const { reason = '', ...others } = body as { readonly reason?: unknown }
+  const [stranger] = Object.keys(others)
+  if (stranger !== undefined) throw refused(`the body has no field ${quoted(stranger)}`)
+  if (typeof reason !== 'string') throw refused('reason is a text')
+  const clean = excerpt(reason, MAX_REASON)
+  if (clean === '' && wants === 'reason needed') throw refused('reason is missing: it goes into the report')
+  return { by: c.get('by'), reason: clean }
+}
+
+/** The query, of which nothing is ignored. */
+function query<K extends string>(c: Context, names: readonly K[]): Partial<Record<K, string>> {
+  const given = c.req.query()
+  const stranger = Object.keys(given).find((name) => !(names as readonly string[]).includes(name))
+  if (stranger !== undefined) throw refused(`the query has no ${quoted(stranger)} here`)
+  return given as Partial<Record<K, string>>
+}
+
+function count(name: string, text: string | undefined, usual: number, most: number): number {
+  if (text === undefined) return usual
+  const value = /^\d{1,6}$/.test(text) ? Number(text) : 0
+  if (value < 1 || value > most) throw refused(`${name} is a number from 1 to ${most}`)
+  return value
+}
+
+function executionId(text: string): string {
+  if (!EXECUTION_ID.test(text)) throw new Refusal(404, 'PH8104', `${quoted(text)} is no id of an execution`)
+  return text
+}
+
+function unknownExecution(id: string): Refusal {
+  return new Refusal(404, 'PH8104', `no execution ${id} is known here`)
+}
+
+function refused(message: string): Refusal {
+  return new Refusal(400, 'PH8102', message)
+}
+
+function hint(known: readonly string[]): string {
+  if (known.length === 0) return '; there are none'
+  const more = known.length > KNOWN ? `, and ${known.length - KNOWN} more` : ''
+  return `; there are ${known.slice(0, KNOWN).join(', ')}${more}`
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(excerpt(text, 100))
+}

@@ -1,0 +1,219 @@
+import { Client, type Dispatcher } from 'undici'
+import { withDeadline } from '../deadline.ts'
+import { codes, type Code } from '../model/codes.ts'
+import { excerpt, OperatorError } from '../model/errors.ts'
+import { USER_HEADER } from './access.ts'
+import { controlPath, fits, isAnswered } from './control.ts'
+import type { EventBody, ExecutionBody, ExecutionDetailBody, StatusBody } from './wire.ts'
+
+const ANSWER_MS = 60_000
+/** A look at the source fetches what is new. */
+const RECONCILE_MS = 10 * 60_000
+/** The daemon says something every 15 s. */
+const SILENCE_MS = 60_000
+const MAX_ANSWER_BYTES = 256 * 1024 * 1024
+const MAX_LINE_BYTES = 1024 * 1024
+
+/**
+ * A living daemon, as {@link Operations} has it and as its API says it. Every method throws {OperatorError} with the
+ * daemon's own code and message where that refuses.
+ */
+export interface RemoteOperations extends AsyncDisposable {
+  status(signal: AbortSignal): Promise<StatusBody>
+  executions(policy: string | undefined, limit: number, signal: AbortSignal): Promise<readonly ExecutionBody[]>
+  /** @throws {OperatorError} PH8104 for one that is not there */
+  execution(id: string, signal: AbortSignal): Promise<ExecutionDetailBody>
+  /** @returns the execution's id */
+  begin(policy: string, reason: string, signal: AbortSignal): Promise<string>
+  /** @throws {OperatorError} PH8105 for one that has ended */
+  stop(id: string, reason: string, signal: AbortSignal): Promise<void>
+  /** Undefined: all policies. */
+  suspend(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void>
+  resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void>
+  /** @returns the revision in force */
+  reconcile(signal: AbortSignal): Promise<string | undefined>
+  /** @returns how many entries were forgotten */
+  invalidate(provider: string, reason: string, signal: AbortSignal): Promise<number>
+  /** RFC 3339. */
+  schedule(policy: string, count: number, signal: AbortSignal): Promise<readonly string[]>
+  /**
+   * What the daemon remembers of an execution, oldest first, and until its `end` what happens to it, as long as the
+   * daemon lives.
+   */
+  events(id: string, until: 'now' | 'end', signal: AbortSignal): AsyncIterable<EventBody>
+}
+
+/**
+ * The daemon that lives in a state folder; undefined: none does.
+ * @param user who asks, for its reports
+ * @throws {OperatorError} PH8003 when its socket may not be opened
+ */
+export async function connectControl(stateDir: string, user: string): Promise<RemoteOperations | undefined> {
+  const path = controlPath(stateDir)
+  if (!fits(path) || !(await isAnswered(path))) return undefined
+  return new ControlClient(path, user)
+}
+
+class ControlClient implements RemoteOperations {
+  readonly #client: Client
+  readonly #headers: Readonly<Record<string, string>>
+
+  constructor(socketPath: string, user: string) {
+    this.#client = new Client('http://localhost', { socketPath, headersTimeout: 0, bodyTimeout: 0 })
+    // Printable ASCII is what a header carries.
+    this.#headers = { [USER_HEADER]: user.replaceAll(/[^\x21-\x7e]/g, '?').slice(0, 64) }
+  }
+
+  status(signal: AbortSignal): Promise<StatusBody> {
+    return this.#get<StatusBody>('status', signal)
+  }
+
+  async executions(policy: string | undefined, limit: number, signal: AbortSignal): Promise<readonly ExecutionBody[]> {
+    const query = new URLSearchParams({ limit: `${limit}`, ...(policy !== undefined && { policy }) })
+    return (await this.#get<{ executions: ExecutionBody[] }>(`executions?${query.toString()}`, signal)).executions
+  }
+
+  execution(id: string, signal: AbortSignal): Promise<ExecutionDetailBody> {
+    return this.#get<ExecutionDetailBody>(`executions/${encodeURIComponent(id)}`, signal)
+  }
+
+  async begin(policy: string, reason: string, signal: AbortSignal): Promise<string> {
+    return (await this.#post<{ execution: string }>(`policies/${address(policy)}/executions`, reason, signal)).execution
+  }
+
+  async stop(id: string, reason: string, signal: AbortSignal): Promise<void> {
+    await this.#post(`executions/${encodeURIComponent(id)}/stop`, reason, signal)
+  }
+
+  async suspend(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void> {
+    await this.#post(policy === undefined ? 'suspend' : `policies/${address(policy)}/suspend`, reason, signal)
+  }
+
+  async resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void> {
+    await this.#post(policy === undefined ? 'resume' : `policies/${address(policy)}/resume`, reason, signal)
+  }
+
+  async reconcile(signal: AbortSignal): Promise<string | undefined> {
+    return (await this.#post<{ revision?: string }>('reconcile', '', signal, RECONCILE_MS)).revision
+  }
+
+  async invalidate(provider: string, reason: string, signal: AbortSignal): Promise<number> {
+    const path = `providers/${encodeURIComponent(provider)}/invalidate`
+    return (await this.#post<{ forgotten: number }>(path, reason, signal)).forgotten
+  }
+
+  async schedule(policy: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
+    return (await this.#get<{ slots: string[] }>(`policies/${address(policy)}/schedule?next=${count}`, signal)).slots
+  }
+
+  async *events(id: string, until: 'now' | 'end', signal: AbortSignal): AsyncGenerator<EventBody> {
+    const path = `executions/${encodeURIComponent(id)}/events?follow=${until === 'end'}`
+    const over = new AbortController()
+    const leave = () => {
+      over.abort(signal.reason)
+    }
+    signal.throwIfAborted()
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      const answer = await this.#request('GET', path, undefined, over.signal, { bodyTimeout: SILENCE_MS })
+      if (answer.statusCode !== 200) throw await refusalOf(answer)
+      yield* eventsIn(answer.body)
+    } catch (error) {
+      throw signal.aborted ? signal.reason : understood(error)
+    } finally {
+      signal.removeEventListener('abort', leave)
+      over.abort()
+    }
+  }
+
+  async #get<T>(path: string, signal: AbortSignal): Promise<T> {
+    return await this.#exchange<T>('GET', path, undefined, signal, ANSWER_MS)
+  }
+
+  async #post<T>(path: string, reason: string, signal: AbortSignal, timeoutMs = ANSWER_MS): Promise<T> {
+    return await this.#exchange<T>('POST', path, JSON.stringify({ reason }), signal, timeoutMs)
+  }
+
+  async #exchange<T>(
+    method: 'GET' | 'POST',
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal,
+    timeoutMs: number,
+  ): Promise<T> {
+    try {
+      return await withDeadline(timeoutMs, signal, async (both) => {
+        const answer = await this.#request(method, path, body, both, {})
+        if (answer.statusCode >= 300) throw await refusalOf(answer)
+        return JSON.parse(await readAll(answer.body)) as T
+      })
+    } catch (error) {
+      throw signal.aborted ? signal.reason : understood(error)
+    }
+  }
+
+  async #request(
+    method: 'GET' | 'POST',
+    path: string,
+    body: string | undefined,
+    signal: AbortSignal,
+    timeouts: { readonly bodyTimeout?: number },
+  ): Promise<Dispatcher.ResponseData> {
+    return await this.#client.request({
+      method,
+      path: `/api/v1/${path}`,
+      headers: { ...this.#headers, ...(body !== undefined && { 'content-type': 'application/json' }) },
+      body: body ?? null,
+      signal,
+      ...timeouts,
+    })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client.destroy()
+  }
+}
+
+/** Its slashes are part of the path. */
+function address(policy: string): string {
+  return policy.split('/').map(encodeURIComponent).join('/')
+}
+
+async function refusalOf({ body }: Dispatcher.ResponseData): Promise<OperatorError> {
+  const problem = JSON.parse(await readAll(body)) as { readonly code?: unknown; readonly detail?: unknown }
+  const { code, detail } = problem
+  if (typeof code !== 'string' || typeof detail !== 'string') throw new SyntaxError('no problem details')
+  return Object.hasOwn(codes, code)
+    ? new OperatorError(code as Code, detail)
+    : new OperatorError('PH8110', `${excerpt(code, 20)}: ${detail}`)
+}
+
+/** What a person can do something about. */
+function understood(error: unknown): unknown {
+  if (error instanceof OperatorError || !(error instanceof Error)) return error
+  const message = `the daemon did not answer as one of this version: ${excerpt(error.message)}`
+  return new OperatorError('PH8110', message, { cause: error })
+}
+
+async function readAll(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    bytes += chunk.length
+    if (bytes > MAX_ANSWER_BYTES) throw new RangeError(`an answer of more than ${MAX_ANSWER_BYTES} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+/** The data of server-sent events; comments and names say nothing that it does not. */
+async function* eventsIn(body: AsyncIterable<Buffer>): AsyncGenerator<EventBody> {
+  const decoder = new TextDecoder()
+  let rest = ''
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = lines.pop()!
+    if (rest.length > MAX_LINE_BYTES) throw new RangeError(`an event of more than ${MAX_LINE_BYTES} bytes`)
+    for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice('data: '.length)) as EventBody
+  }
+}

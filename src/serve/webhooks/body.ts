@@ -1,0 +1,69 @@
+/** How much is read, in bytes. */
+export interface BodyLimits {
+  readonly perBody: number
+  /** Over all bodies that are being read, so that a thousand senders cannot fill the memory. */
+  readonly together: number
+}
+
+/** Why a body was not read to its end. */
+export type Unread = 'too_large' | 'busy' | 'cut_off'
+
+/** Reads bodies within limits that hold for all of them. */
+export class BodyReader {
+  readonly #limits: BodyLimits
+  #held = 0
+
+  constructor(limits: BodyLimits) {
+    this.#limits = limits
+  }
+
+  /**
+   * Hands the raw bytes on, and counts them as held until that is done. A body that says that it is too large is not
+   * begun; one that does not say is left where it becomes so.
+   */
+  async use<T>(request: Request, use: (bytes: Uint8Array) => Promise<T>): Promise<T | Unread> {
+    if (Number(request.headers.get('content-length') ?? 0) > this.#limits.perBody) return 'too_large'
+    const chunks: Uint8Array[] = []
+    let size = 0
+    try {
+      const unread = await this.#read(request, (chunk) => {
+        chunks.push(chunk)
+        size += chunk.byteLength
+        this.#held += chunk.byteLength
+        return size
+      })
+      return unread ?? (await use(Buffer.concat(chunks)))
+    } finally {
+      this.#held -= size
+    }
+  }
+
+  /** @param keep takes a chunk and returns the size so far */
+  async #read(request: Request, keep: (chunk: Uint8Array) => number): Promise<Unread | undefined> {
+    try {
+      for await (const chunk of chunksOf(request)) {
+        if (keep(chunk) > this.#limits.perBody) return 'too_large'
+        if (this.#held > this.#limits.together) return 'busy'
+      }
+      return undefined
+    } catch {
+      // Only the sender's going away ends a body so.
+      return 'cut_off'
+    }
+  }
+}
+
+/** Left early, the rest stays with the listener, which answers first and then drops it. */
+async function* chunksOf(request: Request): AsyncGenerator<Uint8Array> {
+  const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader()
+  if (reader === undefined) return
+  try {
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      yield value
+    }
+  } finally {
+    reader.releaseLock()
+  }
+}

@@ -1,0 +1,135 @@
+import type { Closers } from './closers.ts'
+import type { Daemon, Loop } from './daemon.ts'
+import type { Clock } from './model/clock.ts'
+import type { Emit } from './model/events.ts'
+import { ofKind } from './model/resource.ts'
+import { followsRef } from './model/source-ref.ts'
+import type { Metrics } from './observe/metrics.ts'
+import type { DaemonOperations } from './operate.ts'
+import type { Secrets } from './secrets.ts'
+import { apiApp } from './serve/api.ts'
+import { listenControl } from './serve/control.ts'
+import { Heartbeats } from './serve/heartbeats.ts'
+import { listen, type Answering } from './serve/listen.ts'
+import { probesApp } from './serve/probes.ts'
+import { webhooksApp, type Receiver } from './serve/webhooks/app.ts'
+import type { Settings } from './settings.ts'
+import type { Store } from './store/store.ts'
+
+/** A loop that has not turned for so long hangs: the longest of its steps waits for a forge or a registry. */
+const LATE_MS = 15 * 60_000
+
+export interface ServingPorts {
+  readonly settings: Settings
+  readonly secrets: Secrets
+  readonly daemon: Daemon
+  readonly operations: DaemonOperations
+  readonly store: Store
+  readonly clock: Clock
+  readonly heartbeats: Heartbeats
+  readonly metrics: Metrics
+  readonly report: (what: string, error: unknown) => void
+  /** Something is listened to: `http.api` at `127.0.0.1:8081`. */
+  readonly listening: (what: string, address: string) => void
+}
+
+/** Heartbeats of these loops. */
+export function heartbeatsOf(loops: readonly Loop[]): Heartbeats {
+  const heartbeats = new Heartbeats()
+  for (const loop of loops) heartbeats.expect(loop, LATE_MS)
+  return heartbeats
+}
+
+/**
+ * Opens what a daemon listens on: probes, API, the control socket, and webhooks once there is somebody to listen to.
+ * Everything is closed by `closers`, long answers first.
+ * @returns to be given every announcement: a Registry may want to be listened to
+ * @throws {OperatorError} PH8108 where it cannot listen
+ */
+export async function serve(ports: ServingPorts, closers: Closers): Promise<Emit> {
+  const { settings, secrets, daemon, operations, clock, heartbeats, metrics, report } = ports
+  const { http, state } = settings
+  const probes = probesApp({
+    heartbeats,
+    isReady: () => daemon.applied !== undefined,
+    isStarted: () => daemon.applied !== undefined || daemon.trouble !== undefined,
+    metrics,
+  })
+  const open = async (app: Answering, address: string, what: string) => {
+    const listener = closers.use(await listen(app, address, what))
+    ports.listening(what, listener.address)
+  }
+  await open(probes, http.probes, 'http.probes')
+
+  const closing = new AbortController()
+  const access =
+    http.tokenSecret === undefined
+      ? ({ type: 'loopback' } as const)
+      : ({ type: 'token', name: http.tokenSecret, read: () => secrets.own(http.tokenSecret!) } as const)
+  const onFailure = (error: unknown) => {
+    report('http.api', error)
+  }
+  const common = { clock, closing: closing.signal, onFailure }
+  await open(apiApp(operations, { ...common, access }), http.api, 'http.api')
+  closers.use(await listenControl(apiApp(operations, { ...common, access: { type: 'socket' } }), state.dir))
+
+  let webhooks: Promise<unknown> | undefined
+  const listenToWebhooks = () => {
+    if (webhooks !== undefined || !hasReceivers(ports)) return
+    webhooks = open(webhooksOf(ports), http.webhooks, 'http.webhooks').catch((error: unknown) => {
+      report('http.webhooks', error)
+      webhooks = undefined
+    })
+  }
+  listenToWebhooks()
+  await webhooks
+  // Registered last, so that it is done first.
+  closers.use({
+    [Symbol.asyncDispose]() {
+      closing.abort(new Error('the daemon stops'))
+      return Promise.resolve()
+    },
+  })
+  return ({ name }) => {
+    if (name === 'plan.applied' || name === 'source.unchanged') listenToWebhooks()
+  }
+}
+
+function hasReceivers({ settings, daemon }: ServingPorts): boolean {
+  const registries = ofKind(daemon.applied?.objects ?? [], 'Registry')
+  return (
+    settings.source.webhookSecret !== undefined || registries.some(({ resource }) => resource.webhook !== undefined)
+  )
+}
+
+function webhooksOf({ settings, secrets, daemon, store, clock, metrics, report }: ServingPorts) {
+  const { source } = settings
+  const secretName = (receiver: Receiver) => {
+    if (receiver === 'source') return source.webhookSecret
+    const name = receiver.slice('registries/'.length)
+    const declared = ofKind(daemon.applied?.objects ?? [], 'Registry').find(({ resource }) => resource.name === name)
+    return declared?.resource.webhook?.secret
+  }
+  return webhooksApp({
+    async secretOf(receiver) {
+      const name = secretName(receiver)
+      return name === undefined ? undefined : secrets.own(name)
+    },
+    async accept(deliveries) {
+      const added = await store.deliver(deliveries)
+      daemon.nudgeEvents()
+      return added === 0 ? 'known' : 'accepted'
+    },
+    watches: (ref) => source.type === 'git' && followsRef(source.ref, ref),
+    nudge: () => {
+      daemon.nudge()
+    },
+    clock,
+    count: (receiver, result) => {
+      metrics.countWebhook(receiver, result)
+    },
+    report: (receiver, error) => {
+      report(`webhook ${receiver}`, error)
+    },
+  })
+}

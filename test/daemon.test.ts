@@ -1,0 +1,322 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { expect, test } from 'vitest'
+import { readerOf } from '../src/commands/open.ts'
+import { Daemon } from '../src/daemon.ts'
+import { openFolderSource } from '../src/git/folder.ts'
+import { openFolderPublisher } from '../src/git/publish.ts'
+import type { Delivery } from '../src/model/delivery.ts'
+import type { Event } from '../src/model/events.ts'
+import { DaemonOperations } from '../src/operate.ts'
+import { openEmbeddedStore } from '../src/store/embedded.ts'
+import type { Store } from '../src/store/store.ts'
+import { ManualClock } from './support/clock.ts'
+import { candidate, digest, EXAMPLE_AT } from './support/examples.ts'
+import { MemoryEngine, MemorySource } from './support/ports.ts'
+import { temporaryFolder } from './support/repository.ts'
+import { policyYaml, resourceYaml } from './support/site.ts'
+
+const KEY = 'PreheatPolicy/harbor/library/release'
+const ADA = { by: 'ada', reason: 'incident' }
+
+interface Place extends AsyncDisposable {
+  readonly store: Store
+  readonly clock: ManualClock
+  readonly source: MemorySource
+  readonly engine: MemoryEngine
+  readonly events: Event[]
+  readonly daemon: Daemon
+  readonly operations: DaemonOperations
+  /** Moves the clock from sleeper to sleeper until it is so. */
+  until(isSo: () => boolean | Promise<boolean>): Promise<void>
+  /** `Success of push app:v1`: what has ended, oldest first. */
+  ended(): string[]
+}
+
+/** A daemon that runs, with a folder of configuration, a store on the disk, and a registry and an engine in memory. */
+async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candidate()]): Promise<Place> {
+  const folder = await temporaryFolder()
+  const config = {
+    'registry.yaml': resourceYaml('Registry', 'harbor', { type: 'harbor', endpoint: 'https://harbor.example.com' }),
+    'provider.yaml': resourceYaml('Provider', 'eu', { vendor: 'dragonfly', endpoint: 'https://dragonfly.example.com' }),
+    'projects/library/release.yaml': policyYaml('release', { project: 'library', ...spec }),
+  }
+  for (const [path, text] of Object.entries(config)) {
+    const file = join(folder.path, 'config', path)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, text)
+  }
+  const clock = new ManualClock(EXAMPLE_AT)
+  const store = await openEmbeddedStore(join(folder.path, 'state'))
+  const source = new MemorySource(artifacts)
+  const engine = new MemoryEngine()
+  const events: Event[] = []
+  const daemon = new Daemon({
+    election: undefined,
+    beat: () => undefined,
+    source: openFolderSource(join(folder.path, 'config')),
+    reader: readerOf({ source: { type: 'dir', dir: '', matchLabels: {}, intervalMs: 60_000 } } as never),
+    publisher: openFolderPublisher(join(folder.path, 'reports')),
+    store,
+    drivers: { engine: () => Promise.resolve(engine), source: () => Promise.resolve(source) },
+    clock,
+    emit: (event) => events.push(event),
+    random: () => 0,
+    scrub: (text) => text,
+    settings: {
+      instance: 'test',
+      intervalMs: 60_000,
+      flushIntervalMs: 60_000,
+      flushRestMs: 300_000,
+      maxCommitsPerHour: 30,
+      selections: 4,
+      requests: 64,
+      graceMs: 100,
+    },
+  })
+  const stop = new AbortController()
+  const running = daemon.run(stop.signal)
+  const one: Place = {
+    store,
+    clock,
+    source,
+    engine,
+    events,
+    daemon,
+    operations: new DaemonOperations(daemon, store, clock, 'test'),
+    async until(isSo) {
+      for (let turn = 0; turn < 20_000; turn++) {
+        if (await isSo()) return
+        await new Promise(setImmediate)
+        if (clock.nextWake !== undefined) clock.set(Math.max(clock.nextWake, clock.now()))
+      }
+      throw new Error('it never came to be so')
+    },
+    ended: () =>
+      events.flatMap((event) =>
+        event.name === 'execution.ended' ? `${event.execution.result} ${event.execution.cause.type}` : [],
+      ),
+    async [Symbol.asyncDispose]() {
+      stop.abort(new Error('the test is over'))
+      await running
+      await store[Symbol.asyncDispose]()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+  await one.until(() => daemon.applied !== undefined)
+  return one
+}
+
+function push(tag: string, of = digest(1), key = tag): Delivery {
+  return { key, receivedAt: EXAMPLE_AT, registry: 'harbor', kind: 'push', repository: 'library/app', tag, digest: of }
+}
+
+const onEvents = (more: object = {}) => ({ trigger: { type: 'event_based', debounce: '30s', poll: '10m', ...more } })
+const began = (one: Place) => one.events.filter(({ name }) => name === 'execution.started').length
+
+test('an event preheats what it is about and nothing else, once its policy has waited for more', async () => {
+  const other = candidate({ repository: 'library/web', name: 'web', digest: digest(2), tags: ['v1'] })
+  await using one = await place(onEvents(), [candidate({ tags: ['v1', 'v2'] }), other])
+  await one.store.deliver([push('v1'), push('v2', digest(1), 'second')])
+  one.daemon.nudgeEvents()
+
+  await one.until(() => one.ended().length > 0)
+
+  expect(one.ended()).toEqual(['Success event_based'])
+  const [execution] = await one.store.recent(undefined, 1)
+  expect(execution?.cause).toMatchObject({
+    type: 'event_based',
+    events: ['push'],
+    subjects: [{ reference: 'v1' }, { reference: 'v2' }],
+  })
+  expect(execution!.startedAt - EXAMPLE_AT).toBeGreaterThanOrEqual(30_000)
+  expect((await one.store.tasks(execution!.id)).map(({ subject }) => subject)).toMatchObject([
+    { repository: 'library/app', tags: ['v1', 'v2'] },
+  ])
+  expect(await one.store.pendingEvents()).toEqual([])
+})
+
+test('a scan of a child leads to its index', async () => {
+  const child = digest('child')
+  await using one = await place(onEvents(), [candidate({ children: [child] })])
+  await one.store.deliver([
+    { key: 'k', receivedAt: EXAMPLE_AT, registry: 'harbor', kind: 'scan', repository: 'library/app', digest: child },
+  ])
+  one.daemon.nudgeEvents()
+
+  await one.until(() => one.ended().length > 0)
+
+  const [execution] = await one.store.recent(undefined, 1)
+  expect((await one.store.tasks(execution!.id)).map(({ subject }) => subject)).toMatchObject([{ digest: digest(1) }])
+})
+
+test('what no webhook tells is found by looking: the first look is what later ones are compared with', async () => {
+  const app = candidate({ labels: [] })
+  await using one = await place(onEvents({ events: ['label'] }), [app])
+  await one.until(async () => (await one.store.listing('harbor', 'library')) !== undefined)
+  expect(began(one)).toBe(0)
+
+  one.source.candidates[0] = { ...app, labels: ['prod'] }
+  await one.until(() => one.ended().length > 0)
+
+  expect((await one.store.recent(undefined, 1))[0]?.cause).toMatchObject({ events: ['label'] })
+})
+
+test('an event that a policy does not wait for starts nothing', async () => {
+  await using one = await place(onEvents({ events: ['label'] }))
+  await one.store.deliver([push('v1')])
+  one.daemon.nudgeEvents()
+
+  await one.until(async () => (await one.store.undelivered(1)).length === 0)
+
+  expect(await one.store.pendingEvents()).toEqual([])
+})
+
+test('a slot that replaces stops the execution before it', async () => {
+  await using one = await place({
+    trigger: { type: 'scheduled', schedule: { cron: '*/5 * * * *', concurrency: 'replace' } },
+    refresh: { mode: 'always' },
+    timeout: '24h',
+  })
+  one.engine.observation = () => ({ kind: 'open' })
+
+  await one.until(() => one.ended().length > 0)
+
+  expect(one.ended()[0]).toBe('Stopped scheduled')
+  const [replaced] = one.events.flatMap((event) => (event.name === 'execution.ended' ? event.execution : []))
+  expect(replaced?.reason).toMatchObject({ code: 'PH8012', message: expect.stringContaining('concurrency is replace') })
+})
+
+test('an execution over its deadline ends, and what an engine was given is Unverified', async () => {
+  await using one = await place({ deadline: '1h', timeout: '24h', limits: { maxArtifacts: 10 } })
+  one.engine.observation = () => ({ kind: 'open' })
+  const id = await one.operations.begin('library/release', ADA)
+  const begun = one.clock.now()
+
+  await one.until(() => one.ended().length > 0)
+
+  expect(one.clock.now() - begun).toBeGreaterThanOrEqual(3_600_000)
+  expect(await one.operations.execution(id)).toMatchObject({
+    execution: { result: 'Unverified', reason: { code: 'PH8013' } },
+    tasks: [{ state: 'Unverified', error: { code: 'PH8013' } }],
+  })
+})
+
+test('who asked, and why, is kept with the execution', async () => {
+  await using one = await place({})
+  const id = await one.operations.begin('release', ADA)
+
+  await one.until(() => one.ended().length > 0)
+
+  expect((await one.operations.execution(id))?.execution.cause).toMatchObject({ type: 'manual', ...ADA })
+  expect(one.operations.journal(id).map(({ event }) => event.name)).toEqual(
+    expect.arrayContaining(['execution.started', 'execution.selected', 'task.changed', 'execution.ended']),
+  )
+})
+
+test('stop ends what is open, says by whom, and the rest of the daemon goes on', async () => {
+  await using one = await place({ timeout: '24h', refresh: { mode: 'always' } })
+  one.engine.observation = () => ({ kind: 'open' })
+  const id = await one.operations.begin('release', ADA)
+  await one.until(() => one.engine.submitted.length > 0)
+
+  expect(await one.operations.stop(id, ADA)).toBe(true)
+  expect(await one.operations.stop(id, ADA)).toBe(false)
+
+  expect(await one.operations.execution(id)).toMatchObject({
+    execution: { result: 'Stopped', reason: { code: 'PH8012', message: 'stopped by ada: incident' } },
+    tasks: [{ state: 'Stopped' }],
+  })
+  one.clock.advance(1000)
+  await one.operations.begin('release', ADA)
+  expect(began(one)).toBe(2)
+})
+
+test('what an operator suspends rests: slots are accounted for, manual runs go on, until it is resumed', async () => {
+  await using one = await place({ trigger: { type: 'scheduled', schedule: { cron: '*/5 * * * *' } } })
+  await one.operations.suspend('release', ADA)
+
+  await one.until(() => one.events.some(({ name }) => name === 'slot.missed'))
+  expect(one.events.find(({ name }) => name === 'slot.missed')).toMatchObject({
+    reason: 'Suspended: by ada: incident',
+  })
+  expect((await one.operations.status()).policies[0]?.suspended).toBe('by ada: incident')
+  await one.operations.begin('release', ADA)
+  await one.until(() => one.ended().includes('Success manual'))
+
+  await one.operations.resume('release')
+  await one.until(() => one.ended().some((line) => line.endsWith('scheduled')))
+})
+
+test('the status has kstatus’ conditions, the next slot and the last execution', async () => {
+  await using one = await place({ trigger: { type: 'scheduled', schedule: { cron: '0 4 * * *' } } })
+  const before = await one.operations.status()
+  expect(before).toMatchObject({
+    instance: 'test',
+    leads: true,
+    source: { trouble: undefined },
+    policies: [
+      {
+        policy: 'library/release',
+        nextSlot: EXAMPLE_AT + 2 * 3_600_000,
+        last: undefined,
+        conditions: [
+          { type: 'Ready', status: true, reason: 'NeverRan' },
+          { type: 'Reconciling', status: false },
+          { type: 'Stalled', status: false },
+        ],
+      },
+    ],
+    providers: [{ provider: 'eu', vendor: 'dragonfly', openTasks: 0 }],
+  })
+
+  await one.operations.begin('release', ADA)
+  await one.until(() => one.ended().length > 0)
+
+  expect((await one.operations.status()).policies[0]).toMatchObject({
+    last: { result: 'Success', tasks: { Succeeded: 1 } },
+    conditions: [{ type: 'Ready', status: true, reason: 'Success' }, {}, {}],
+  })
+  expect((await one.operations.executions('release', 9)).map(({ result }) => result)).toEqual(['Success'])
+})
+
+test('a provider that is invalidated is known to hold nothing', async () => {
+  await using one = await place({})
+  await one.operations.begin('release', ADA)
+  await one.until(() => one.ended().length > 0)
+
+  expect(await one.operations.invalidate('eu')).toBe(1)
+  await expect(one.operations.invalidate('us')).rejects.toThrow('no provider is called "us"; there are eu')
+  one.clock.advance(1000)
+  await one.operations.begin('release', ADA)
+  await one.until(() => one.ended().length > 1)
+
+  expect(one.ended()).toEqual(['Success manual', 'Success manual'])
+})
+
+test('the next slots of a policy are told, and why there are none', async () => {
+  await using one = await place({ trigger: { type: 'scheduled', schedule: { cron: '0 4 * * *' } } })
+  const first = EXAMPLE_AT + 2 * 3_600_000
+  expect(await one.operations.schedule('release', 2)).toEqual([first, first + 86_400_000])
+  await using manual = await place({})
+  await expect(manual.operations.schedule('release', 2)).rejects.toThrow('has no schedule that fires')
+})
+
+test('reconcile looks at the source now and tells the revision in force', async () => {
+  await using one = await place({})
+  const looked = one.operations.reconcile()
+  await one.until(() => one.events.some(({ name }) => name === 'source.unchanged'))
+  expect(await looked).toBe(one.daemon.applied?.config.commit)
+})
+
+test('two policies that want the same digest at the same provider are one job', async () => {
+  await using one = await place({})
+  expect(KEY).toBe((await one.store.applied())?.objects.find(({ key }) => key.startsWith('PreheatPolicy'))?.key)
+  await one.operations.begin('release', ADA)
+  one.clock.advance(1)
+  await one.operations.begin('release', { by: 'grace', reason: '' })
+
+  await one.until(() => one.ended().length > 1)
+
+  expect(one.engine.submitted).toHaveLength(1)
+})

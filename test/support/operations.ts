@@ -1,0 +1,124 @@
+import type { Instant } from '../../src/model/duration.ts'
+import type { Event } from '../../src/model/events.ts'
+import type { Execution } from '../../src/model/execution.ts'
+import type { Task } from '../../src/model/task.ts'
+import type { Asked, ExecutionView, Operations, StatusView } from '../../src/model/operations.ts'
+import { EXAMPLE_AT } from './examples.ts'
+
+/** As `begin.ts` throws it. */
+export class CannotBegin extends Error {
+  override readonly name = 'CannotBegin'
+}
+
+/** A daemon in memory that does nothing and remembers who asked for what. */
+export class MemoryOperations implements Operations {
+  readonly asked: (readonly [what: string, of: string | undefined, asked: Asked])[] = []
+  readonly known = new Map<string, { execution: Execution; tasks: Task[] }>()
+  readonly listeners = new Set<(event: Event) => void>()
+  readonly remembered: { readonly at: Instant; readonly event: Event }[] = []
+  listed: ExecutionView[] = []
+  slots: Instant[] = []
+  /** What every change is refused with. */
+  refusal: Error | undefined
+  view: StatusView = {
+    instance: 'eu',
+    version: '0.1.0',
+    leads: true,
+    source: { revision: '4f2c', appliedAt: EXAMPLE_AT, trouble: undefined },
+    policies: [
+      {
+        policy: 'library/release-images',
+        registry: 'harbor',
+        conditions: [
+          { type: 'Ready', status: true, reason: 'Success', message: '' },
+          { type: 'Reconciling', status: false, reason: 'Idle', message: '' },
+          { type: 'Stalled', status: false, reason: 'Valid', message: '' },
+        ],
+        suspended: undefined,
+        nextSlot: EXAMPLE_AT + 86_400_000,
+        last: executionView(),
+      },
+    ],
+    providers: [{ provider: 'dragonfly-eu', vendor: 'dragonfly', enabled: true, silentUntil: undefined, openTasks: 3 }],
+    waitingReports: 0,
+    problems: [],
+  }
+
+  status(): Promise<StatusView> {
+    return Promise.resolve(this.view)
+  }
+
+  executions(policy: string | undefined, limit: number): Promise<readonly ExecutionView[]> {
+    return Promise.resolve(this.listed.filter((one) => policy === undefined || one.policy === policy).slice(0, limit))
+  }
+
+  execution(id: string): ReturnType<Operations['execution']> {
+    return Promise.resolve(this.known.get(id))
+  }
+
+  async begin(policy: string, asked: Asked): Promise<string> {
+    await this.#note('begin', policy, asked)
+    return '20261121T020000Z-3f9a1c07'
+  }
+
+  async stop(id: string, asked: Asked): Promise<boolean> {
+    await this.#note('stop', id, asked)
+    const found = this.known.get(id)
+    return found !== undefined && found.execution.state !== 'Ended'
+  }
+
+  suspend(policy: string | undefined, asked: Asked): Promise<void> {
+    return this.#note('suspend', policy, asked)
+  }
+
+  resume(policy: string | undefined, asked: Asked): Promise<void> {
+    return this.#note('resume', policy, asked)
+  }
+
+  reconcile(): Promise<string | undefined> {
+    return Promise.resolve(this.view.source.revision)
+  }
+
+  async invalidate(provider: string, asked: Asked): Promise<number> {
+    await this.#note('invalidate', provider, asked)
+    return 7
+  }
+
+  async schedule(policy: string, count: number): Promise<readonly Instant[]> {
+    await this.#note('schedule', policy, { by: '', reason: '' })
+    return this.slots.slice(0, count)
+  }
+
+  watch(listener: (event: Event) => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  journal(): readonly { readonly at: Instant; readonly event: Event }[] {
+    return this.remembered
+  }
+
+  announce(event: Event): void {
+    for (const listener of [...this.listeners]) listener(event)
+  }
+
+  #note(what: string, of: string | undefined, asked: Asked): Promise<void> {
+    if (this.refusal !== undefined) return Promise.reject(this.refusal)
+    this.asked.push([what, of, asked])
+    return Promise.resolve()
+  }
+}
+
+export function executionView(overrides: Partial<ExecutionView> = {}): ExecutionView {
+  return {
+    id: '20261121T020000Z-3f9a1c07',
+    policy: 'library/release-images',
+    state: 'Ended',
+    result: 'Success',
+    startedAt: EXAMPLE_AT,
+    endedAt: EXAMPLE_AT + 60_000,
+    cause: 'slot 2026-11-21T02:00:00.000Z',
+    tasks: { Succeeded: 2 },
+    ...overrides,
+  }
+}
