@@ -309,7 +309,7 @@ test('reconcile looks at the source now and tells the revision in force', async 
   expect(await looked).toBe(one.daemon.applied?.config.commit)
 })
 
-test('two policies that want the same digest at the same provider are one job', async () => {
+test('two policies that want the same digest at the same provider are one job [E8]', async () => {
   await using one = await place({})
   expect(KEY).toBe((await one.store.applied())?.objects.find(({ key }) => key.startsWith('PreheatPolicy'))?.key)
   await one.operations.begin('release', ADA)

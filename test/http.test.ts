@@ -41,7 +41,7 @@ afterEach(() => {
   syncBuiltinESMExports()
 })
 
-test('any status is an answer, and a redirect is not followed', async () => {
+test('any status is an answer, and a redirect is not followed [S1]', async () => {
   await using server = await ScriptedServer.start({ status: 307, headers: { location: '/elsewhere' }, body: 'there' })
   await using http = origin(server.endpoint)
 
@@ -70,7 +70,7 @@ test('a secret header is sent under its name', async () => {
   expect(server.seen[0]?.headers).toMatchObject({ 'x-api-key': 'k', 'user-agent': 'preheatd' })
 })
 
-test('a server that says nothing is unavailable after the deadline', async () => {
+test('a server that says nothing is unavailable after the deadline [E3]', async () => {
   await using server = await ScriptedServer.start('hang')
   await using http = origin(server.endpoint)
 
@@ -82,7 +82,7 @@ test('a server that says nothing is unavailable after the deadline', async () =>
   })
 })
 
-test('a body that trickles is unavailable after the deadline', async () => {
+test('a body that trickles is unavailable after the deadline [E3]', async () => {
   await using server = await rawServer((socket) => {
     socket.write('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx')
   })
@@ -94,7 +94,7 @@ test('a body that trickles is unavailable after the deadline', async () => {
   })
 })
 
-test('a connection that breaks in the middle of a body is unavailable', async () => {
+test('a connection that breaks in the middle of a body is unavailable [E4]', async () => {
   await using server = await rawServer((socket) => {
     socket.end('HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nx')
   })
@@ -103,7 +103,7 @@ test('a connection that breaks in the middle of a body is unavailable', async ()
   await expect(http.send(get, never)).rejects.toMatchObject({ fault: 'unavailable', code: 'PH5001' })
 })
 
-test('a body over its limit is refused', async () => {
+test('a body over its limit is refused [E3]', async () => {
   await using server = await ScriptedServer.start({ status: 200, body: 'x'.repeat(1_001) })
   await using http = origin(server.endpoint)
 
@@ -162,7 +162,7 @@ test.each([
   'http://[64:ff9b::a9fe:a9fe]',
   'http://[fd00:ec2::254]',
   'http://100.100.100.200',
-])('%s is never contacted', async (endpoint) => {
+])('%s is never contacted [S1]', async (endpoint) => {
   await using http = origin(endpoint)
 
   await expect(http.send(get, never)).rejects.toMatchObject({ name: 'OperatorError', code: 'PH3013' })
@@ -175,7 +175,7 @@ test.each(['127.0.0.1', '10.0.0.1', '192.168.1.1', '::1', 'fd00::1', 'example.co
   },
 )
 
-test('a name that leads to a metadata address is refused when it is resolved, whatever else it leads to', async () => {
+test('a name that leads to a metadata address is refused when it is resolved, whatever else it leads to [S1]', async () => {
   const addresses = [
     { address: '127.0.0.1', family: 4 },
     { address: '169.254.169.254', family: 4 },
@@ -189,7 +189,7 @@ test('a name that leads to a metadata address is refused when it is resolved, wh
   await expect(http.send(get, never)).rejects.toMatchObject({ name: 'OperatorError', code: 'PH3013' })
 })
 
-test('Retry-After is seconds or a date, at most five minutes, and otherwise nothing', () => {
+test('Retry-After is seconds or a date, at most five minutes, and otherwise nothing [E1]', () => {
   const now = Date.parse('2026-11-21T02:00:00Z')
   const of = (text: string | undefined) => retryAfterMs({ 'retry-after': text }, now)
 

@@ -261,7 +261,7 @@ describe('the scrubber', () => {
     ['in base64', Buffer.from(PASSWORD).toString('base64')],
     ['in base64url', Buffer.from(PASSWORD).toString('base64url')],
     ['in a basic header', Buffer.from(`robot$library:${PASSWORD}`).toString('base64')],
-  ])('masks a value %s', async (_, form) => {
+  ])('masks a value %s [S2]', async (_, form) => {
     expect(await masked(`before ${form} after`)).toBe('before [secret] after')
   })
 

@@ -153,7 +153,15 @@ export class TaskLoop {
       over.abort()
       await renewing
     }
-    if (this.#failure !== undefined) throw this.#failure.error
+    const failure = this.#takeFailure()
+    if (failure !== undefined) throw failure.error
+  }
+
+  /** Once thrown it is over: the loop may be run again. */
+  #takeFailure(): { readonly error: unknown } | undefined {
+    const failure = this.#failure
+    this.#failure = undefined
+    return failure
   }
 
   /** Keeps the leases of steps under way. */

@@ -1,5 +1,6 @@
 import { Writable } from 'node:stream'
 import winston from 'winston'
+import { OperatorError } from '../model/errors.ts'
 import type { Emit, Event } from '../model/events.ts'
 
 export interface LogSettings {
@@ -124,6 +125,7 @@ function fieldsOf(event: Event): object {
     case 'loop.failed':
       return {
         loop: event.loop,
+        ...(event.error instanceof OperatorError && { code: event.error.code }),
         error: event.error instanceof Error ? (event.error.stack ?? event.error.message) : String(event.error),
       }
     case 'config.problem':

@@ -43,7 +43,8 @@ export function diff(before: readonly Located[], after: readonly Located[]): Cha
 
 /** Equal values, whether or not they have been through JSON, which drops what is undefined. */
 export function isSame(a: unknown, b: unknown): boolean {
-  return canonical(a) === canonical(b)
+  // Mostly nothing changed and the fields stand in one order: then they need no sorting.
+  return JSON.stringify(a) === JSON.stringify(b) || canonical(a) === canonical(b)
 }
 
 /** `library/release-images`, `dragonfly-eu`. */

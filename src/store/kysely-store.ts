@@ -731,14 +731,14 @@ function isFirstOfItsKind<O>(query: SelectQueryBuilder<Tables, 'tasks', O>): Sel
 
 /** Settles the tasks that waited for this one, with its evidence. @returns their executions */
 async function settleAlong(db: Transaction<Tables>, done: SettledTask): Promise<string[]> {
-  const rows = await db
+  const sharing = await db
     .selectFrom('tasks')
     .selectAll()
     .where('share_key', '=', shareKeyOf(done))
     .where('next_at', 'is not', null)
-    .where('state', '=', STATE_OF.pending)
-    .where('lease_until', '=', 0)
     .execute()
+  // Here and not in the query, for which SQLite would walk all tasks without a lease: 1.3 ms a task at 5,000 of them.
+  const rows = sharing.filter(({ state, lease_until }) => state === STATE_OF.pending && lease_until === 0)
   for (const row of rows) {
     const { nextAt: _, ...waiting } = openTaskOf(row)
     const { evidence, missing, endedAt, jobs } = done

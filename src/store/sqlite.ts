@@ -53,7 +53,11 @@ function connect(file: string, location: string, pragmas: readonly string[], clo
     const safe: SqliteStatement = {
       reader: statement.reader,
       all: (parameters) => usable(file, () => statement.all(parameters)),
-      run: (parameters) => usable(file, () => statement.run(parameters)),
+      run: (parameters) =>
+        // SQLite rolls back by itself where the disk fails; to do it again is an error, which would hide the first one.
+        sql === 'rollback' && !database.inTransaction
+          ? { changes: 0, lastInsertRowid: 0 }
+          : usable(file, () => statement.run(parameters)),
       iterate: (parameters) => statement.iterate(parameters),
     }
     if (sql.length <= KEPT_SQL_LENGTH) {

@@ -19,6 +19,7 @@ export interface RegistryLog {
 const options = JSON.parse(process.argv[2] ?? '') as RegistryOptions
 const artifacts = artifactsOf(options.n)
 const manifests = new Map(artifacts.map(({ digest, manifest }) => [digest, manifest]))
+const digests = new Map(artifacts.map(({ repository, digest }) => [repository, digest]))
 const log = { pages: 0, manifests: 0, tokens: 0 }
 
 /** Harbor's listing of a project, its distribution API and its token service. */
@@ -38,10 +39,13 @@ function serve(
       response.writeHead(401, { 'www-authenticate': `Bearer realm="${realm}",service="bench"` }).end()
       return
     }
-    const manifest = manifests.get(path.slice(path.lastIndexOf('/') + 1))
+    const [, repository = '', reference = ''] = /^\/v2\/(.+)\/manifests\/(.+)$/.exec(path) ?? []
+    const digest = reference === 'v1' ? (digests.get(repository) ?? '') : reference
+    const manifest = manifests.get(digest)
     if (manifest !== undefined) {
       log.manifests += 1
-      response.writeHead(200, { 'content-type': 'application/vnd.oci.image.manifest.v1+json' }).end(manifest)
+      const headers = { 'content-type': 'application/vnd.oci.image.manifest.v1+json', 'docker-content-digest': digest }
+      response.writeHead(200, headers).end(response.req.method === 'HEAD' ? undefined : manifest)
     } else response.writeHead(path === '/v2/' ? 200 : 404).end()
   } else if (path === `/api/v2.0/projects/${PROJECT}`) {
     json(response, { name: PROJECT, metadata: { public: 'true' } })

@@ -37,7 +37,7 @@ test('the reports of a shared branch are no configuration', () => {
   expect(paths([entry('reports/a.yaml'), entry('reports.yaml')], undefined, 'reports')).toEqual(['reports.yaml'])
 })
 
-test('links and submodules that look like a file of ours are reported', () => {
+test('links and submodules that look like a file of ours are reported [P5]', () => {
   const all = [
     entry('b.yaml', { kind: 'symlink' }),
     entry('a.yaml', { kind: 'submodule' }),
@@ -53,7 +53,7 @@ test('links and submodules that look like a file of ours are reported', () => {
   })
 })
 
-test('a file over a mebibyte is reported without being read, and the others are read', () => {
+test('a file over a mebibyte is reported without being read, and the others are read [P2]', () => {
   const wanted = wantedEntries(
     [entry('a.yaml', { sizeBytes: 2 ** 20 + 1 }), entry('b.yaml', { sizeBytes: 2 ** 20 })],
     undefined,
@@ -65,7 +65,7 @@ test('a file over a mebibyte is reported without being read, and the others are 
   })
 })
 
-test('a repository of too many files, or too many bytes, is not concluded from', () => {
+test('a repository of too many files, or too many bytes, is not concluded from [P2]', () => {
   const files = (count: number) => Array.from({ length: count }, (_, index) => entry(`${index}.yaml`))
   expect(paths(files(50_000))).toHaveLength(50_000)
   expect(paths(files(50_001))).toEqual(['PH1008'])

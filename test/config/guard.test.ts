@@ -10,7 +10,7 @@ function refusals(content: string | Uint8Array): string[] {
   return parsed.ok ? [] : parsed.refusals.map(({ line, column, code }) => `${line}:${column} ${code}`)
 }
 
-describe('a file is refused before the parser', () => {
+describe('a file is refused before the parser [P2]', () => {
   test.each([900, 2000, 5000])('nested %i deep, which aborts the process when parsed twice', (depth) => {
     const file = bytes('['.repeat(depth))
     expect(refusals(file)).toEqual(['1:65 PH1002'])

@@ -3,7 +3,7 @@ import { ofKind } from '../../src/model/resource.ts'
 import { head, loadTexts, places, policy, repository } from '../support/config.ts'
 
 describe('a broken file takes down nothing else', () => {
-  test('one broken file of three: two are applied, and the broken one is stalled', () => {
+  test('one broken file of three: two are applied, and the broken one is stalled [P1]', () => {
     const config = loadTexts({ ...repository, 'projects/library/bad.yaml': policy('bad', '  timeout: soon\n') })
     expect(config.objects.map(({ key }) => key)).toEqual([
       'PreheatPolicy/harbor/library/web',

@@ -81,7 +81,7 @@ describe('names lead somewhere', () => {
 })
 
 describe('one of each', () => {
-  test('two objects of one name are reported at both', () => {
+  test('two objects of one name are reported at both [P3]', () => {
     expect(problemsOf({ 'providers/second.yaml': provider('eu') })).toEqual([
       'providers/eu.yaml:3:19 error PH3004',
       'providers/second.yaml:3:19 error PH3004',
@@ -98,7 +98,7 @@ describe('one of each', () => {
     expect(config.objects.map(({ key }) => key)).toEqual(['Provider/eu', 'Registry/harbor'])
   })
 
-  test('names that differ only by case would share a folder of reports', () => {
+  test('names that differ only by case would share a folder of reports [P3]', () => {
     expect(problemsOf({ 'projects/library/twin.yaml': policy('Web') })).toEqual([
       'projects/library/twin.yaml:3:19 error PH3004',
       'projects/library/web.yaml:3:19 error PH3004',
@@ -314,7 +314,7 @@ describe('addresses are ones to talk to', () => {
     'http://100.100.100.200',
     'http://192.0.0.192',
     'http://metadata.google.internal',
-  ])('%s is refused', (endpoint) => {
+  ])('%s is refused [S1]', (endpoint) => {
     const text = provider('eu').replace('https://eu.example.com', endpoint)
     expect(problemsOf({ 'providers/eu.yaml': text })).toEqual(['providers/eu.yaml:6:13 error PH3013'])
   })

@@ -24,7 +24,7 @@ const registry = (lines: string) =>
 const library = (lines: string) => policy('x', `  registry: harbor\n${lines}`)
 
 describe('a document is checked against its schema', () => {
-  test('an unknown field is reported at its key, with the nearest known name', () => {
+  test('an unknown field is reported at its key, with the nearest known name [P4]', () => {
     const config = loadTexts({ ...repository, 'projects/library/x.yaml': policy('x', '  platfroms: [linux/amd64]\n') })
     expect(places(config)).toEqual(['projects/library/x.yaml:7:3 error PH2001'])
     expect(config.problems[0]).toMatchObject({
@@ -34,7 +34,7 @@ describe('a document is checked against its schema', () => {
     })
   })
 
-  test('a field called __proto__ is unknown like any other', () => {
+  test('a field called __proto__ is unknown like any other [P4]', () => {
     expect(problemsOf(policy('x', '  __proto__: {}\n'))).toEqual(['7:3 error PH2001'])
   })
 

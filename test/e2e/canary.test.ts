@@ -55,7 +55,7 @@ async function everything(site: Site): Promise<string[]> {
   ])
 }
 
-test('no secret is found in logs, reports, plans, errors, process arguments, git objects or the state folder', async () => {
+test('no secret is found in logs, reports, plans, errors, process arguments, git objects or the state folder [S2] [I8]', async () => {
   await using site = await openSite({
     tokens: [{ token: TOKEN }],
     outcomes: { 'team/bad': { kind: 'failure', error: `echo ${TOKEN}` } },

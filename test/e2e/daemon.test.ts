@@ -57,7 +57,7 @@ test('the daemon follows the branch: a merged run is preheated and reported, a m
   expect(site.dragonfly.posts).toHaveLength(1)
 })
 
-test('a stopped daemon leaves its jobs to the engine, and the next one asks about them by id instead of submitting again', async () => {
+test('a stopped daemon leaves its jobs to the engine, and the next one asks about them by id instead of submitting again [K9]', async () => {
   await using place = await withHarbor({ jobMs: 3000 })
   const { site } = place
   await site.repository.commit({
@@ -91,7 +91,7 @@ test('while the source stands still a reconcile is one ls-remote and no other gi
   expect(starts[0]).toContain('ls-remote')
 })
 
-test('of three files one broken stalls alone: two are applied, and it keeps its last good version with its position', async () => {
+test('of three files one broken stalls alone: two are applied, and it keeps its last good version with its position [P1]', async () => {
   await using place = await withHarbor()
   const { site } = place
   const file = (name: string) => `projects/team/${name}.yaml`
@@ -148,7 +148,7 @@ test('a run whose policy is disabled waits, visibly, and begins once it is enabl
   expect((await site.repository.files('preheat-reports'))['status.yaml']).not.toContain('it waits')
 })
 
-test('while git is away preheating goes on, and the reports follow when it is back', async () => {
+test('while git is away preheating goes on, and the reports follow when it is back [G1]', async () => {
   await using place = await withHarbor()
   const { site } = place
   await site.repository.commit({
@@ -169,7 +169,7 @@ test('while git is away preheating goes on, and the reports follow when it is ba
   expect(site.dragonfly.posts).toHaveLength(1)
 })
 
-test('a wrong password and a deleted branch each say what they are, and what was applied stays in force', async () => {
+test('a wrong password and a deleted branch each say what they are, and what was applied stays in force [G2] [G5]', async () => {
   await using place = await withHarbor()
   const { site } = place
   await site.repository.commit({ 'projects/team/nightly.yaml': scheduled('0 3 * * *') })
@@ -190,7 +190,7 @@ test('a wrong password and a deleted branch each say what they are, and what was
   expect((await reportsOn(site.repository))[0]?.text).toContain(commit)
 })
 
-test('a force-pushed branch is followed, and said to be one; a branch that moved on is not', async () => {
+test('a force-pushed branch is followed, and said to be one; a branch that moved on is not [G3]', async () => {
   await using place = await withHarbor()
   const { site } = place
   const first = await site.repository.commit({ 'projects/team/nightly.yaml': scheduled('0 3 * * *') })
@@ -208,7 +208,7 @@ test('a force-pushed branch is followed, and said to be one; a branch that moved
   expect(rewritten).toMatchObject({ code: 0 })
 })
 
-test('two workers never share a state folder: the second is told so and changes nothing', async () => {
+test('two workers never share a state folder: the second is told so and changes nothing [K12]', async () => {
   await using place = await withHarbor()
   const daemon = run(place.site)
   await daemon.says(/plan.applied/)
@@ -236,7 +236,7 @@ test('a daemon that lost its state does not run again what the reports branch sa
   expect(site.dragonfly.posts).toHaveLength(1)
 })
 
-test('a remote that comes back at its address is followed again', async () => {
+test('a remote that comes back at its address is followed again [G1]', async () => {
   await using place = await withHarbor()
   const { site } = place
   const daemon = run(site)

@@ -46,7 +46,7 @@ async function killAfter(site: Site, requests: number): Promise<boolean> {
 }
 
 test(
-  `killed ${KILLS} times at random points of ${TASKS} tasks, every task ends once, in one report, and no known job is submitted again`,
+  `killed ${KILLS} times at random points of ${TASKS} tasks, every task ends once, in one report, and no known job is submitted again [K3]`,
   { timeout: 300_000 },
   async () => {
     await using site = await openSite({ requestsPerSecond: 10_000 })

@@ -31,7 +31,7 @@ async function place(
   }
 }
 
-test('every way in which an engine can end a job is reported as what it is, and only evidence makes an image warm', async () => {
+test('every way in which an engine can end a job is reported as what it is, and only evidence makes an image warm [E9] [I4]', async () => {
   await using one = await place({
     outcomes: {
       'team/partial': { kind: 'partial', missing: 1 },
@@ -60,7 +60,7 @@ test('every way in which an engine can end a job is reported as what it is, and 
   expect(again.sort()).toEqual(['failing', 'partial', 'silent'])
 })
 
-test('a limited engine fails nothing: 429 is waited for', async () => {
+test('a limited engine fails nothing: 429 is waited for [E1]', async () => {
   await using one = await place({})
   for (let i = 0; i < 5; i++) await one.harbor.push({ project: 'team', repository: `app-${i}`, tags: ['v1'] })
   one.site.dragonfly.troubleNext(4, 'POST', { kind: 'answer', status: 429, body: 'rate limit exceeded' })
@@ -112,7 +112,7 @@ test.each([
   })
 })
 
-test('SIGTERM ends a daemon whose engine has hung, and the next one goes on', async () => {
+test('SIGTERM ends a daemon whose engine has hung, and the next one goes on [K9]', async () => {
   await using one = await place({})
   await one.harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
   const asked = new Promise<void>((resolve) => {

@@ -79,7 +79,7 @@ test('what is kept warm is preheated again before it is too old', async () => {
   expect(site.dragonfly.posts).toHaveLength(2)
 })
 
-test('a job whose record expired before it was seen to end is looked for on the engine, and proven', async () => {
+test('a job whose record expired before it was seen to end is looked for on the engine, and proven [E6]', async () => {
   await using site = await openSite({ jobMs: 400 })
   await using harbor = await FakeHarbor.start()
   await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })

@@ -53,7 +53,7 @@ async function looked({ clock, stage, job, order }: Timed): Promise<{ claims: Cl
 }
 
 describe('a lost answer', () => {
-  test('the job is found by its mark, among those of others, whatever page it is on', async () => {
+  test('the job is found by its mark, among those of others, whatever page it is on [K3] [E4]', async () => {
     await using site = await timed()
     const { stage, job, order } = site
     stage.manager.troubleNext(1, 'POST', { kind: 'cut' })

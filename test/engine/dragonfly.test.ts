@@ -321,7 +321,7 @@ describe('a submission', () => {
     })
   })
 
-  test('a manager that takes the job and cuts the connection is unavailable: nobody knows', async () => {
+  test('a manager that takes the job and cuts the connection is unavailable: nobody knows [E4]', async () => {
     await using stage = await dragonflyStage()
     stage.manager.troubleNext(1, 'POST', { kind: 'cut' })
 
@@ -369,7 +369,7 @@ describe('limits', () => {
     expect(manager.posts.every(({ status }) => status === 200)).toBe(true)
   })
 
-  test('after a 429 the others wait as well', async () => {
+  test('after a 429 the others wait as well [E1]', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
     await using stage = await dragonflyStage({ now: () => clock.now() }, limits(1, 10), clock)
     const { engine, manager } = stage
@@ -623,7 +623,7 @@ describe('a look', () => {
     expect(stage.manager.cached(1).size).toBe(0)
   })
 
-  test('SUCCESS with fewer blobs claims what it lists', async () => {
+  test('SUCCESS with fewer blobs claims what it lists [E9]', async () => {
     await using stage = await dragonflyStage({ outcomes: { 'library/app': { kind: 'partial', missing: 2 } } })
 
     expect(await preheat(stage.engine, stage.order)).toMatchObject({
@@ -679,7 +679,7 @@ describe('a look', () => {
     expect(await stage.engine.observe(stage.order, open, never)).toMatchObject({ verdict: { said: 'success' } })
   })
 
-  test('after a restart of the manager the row stays open, and after its collection it is gone', async () => {
+  test('after a restart of the manager the row stays open, and after its collection it is gone [E6] [E7]', async () => {
     await using stage = await dragonflyStage({ looksMs: [0, 3_600_000], jobMs: 1_000 })
     const { engine, manager } = stage
     const [first] = await engine.jobs(stage.order, never)
@@ -695,7 +695,7 @@ describe('a look', () => {
     })
   })
 
-  test('an id that a new database gave to another task is no record of ours', async () => {
+  test('an id that a new database gave to another task is no record of ours [E6]', async () => {
     await using stage = await dragonflyStage()
     const { engine, manager, registry } = stage
     const [first] = await engine.jobs(stage.order, never)
@@ -759,7 +759,7 @@ describe('a look', () => {
       { fault: 'rejected', code: 'PH5007' },
     ],
     ['a limit', { status: 429, body: 'slow down' }, { fault: 'unavailable', retryAfterMs: 1000 }],
-  ])('answered with %s', async (_, script, expected) => {
+  ])('answered with %s [E10]', async (_, script, expected) => {
     await using stage = await scripted(script)
 
     const error: unknown = await stage.engine.observe(order(), opened(job, '17'), never).catch((e: unknown) => e)
@@ -768,7 +768,7 @@ describe('a look', () => {
     expect(inspect(error, { depth: 10 })).not.toContain('echoed')
   })
 
-  test('SUCCESS without a result claims nothing at all', async () => {
+  test('SUCCESS without a result claims nothing at all [E9]', async () => {
     await using stage = await scripted({ status: 200, body: row({}) })
 
     expect(await stage.engine.observe(order(), opened(job, '17'), never)).toEqual({

@@ -212,7 +212,7 @@ describe('Harbor’s gates look at each manifest that an engine pulls', () => {
   })
 })
 
-test('the digest that a tag has at selection is what is preheated', async () => {
+test('the digest that a tag has at selection is what is preheated [R6]', async () => {
   const source = new MemorySource([candidate({ digest: undefined, labels: undefined, type: undefined })])
   source.tags.set('library/app:v1', digest(7))
 
@@ -321,7 +321,7 @@ test('an index without any wanted platform is left out, with the reason', async 
   })
 })
 
-test('a wanted platform that the index lists and the registry does not hold fails the artifact', async () => {
+test('a wanted platform that the index lists and the registry does not hold fails the artifact [R9]', async () => {
   const source = new MemorySource([app])
   source.contents.set(
     digest(1),

@@ -104,7 +104,7 @@ test('every task is submitted once, looked at and settled with evidence, and the
   expect(await one.store.warm(tasks(20).map(({ ledgerKey }) => ledgerKey))).toHaveLength(20)
 })
 
-test('a hung engine does not delay another engine’s tasks', async () => {
+test('a hung engine does not delay another engine’s tasks [E3]', async () => {
   await using one = await bench([...tasks(40, { provider: 'hung' }), ...tasks(40, { provider: 'well' })])
   let release: () => void = () => undefined
   const released = new Promise<void>((resolve) => (release = resolve))
@@ -187,7 +187,7 @@ test('an engine that does not answer looks is asked again and no job is submitte
   expect(engine.submitted).toHaveLength(3)
 })
 
-test('an intent that was cut off is looked for on the engine, and not submitted again where it is found', async () => {
+test('an intent that was cut off is looked for on the engine, and not submitted again where it is found [K2] [K3] [K4] [E4]', async () => {
   const [first, second] = tasks(2)
   const cut = (one: OpenTask): OpenTask => ({
     ...one,
@@ -214,7 +214,7 @@ test('an intent that was cut off is looked for on the engine, and not submitted 
   expect((await one.store.tasks(id))[0]?.jobs[0]?.ids).toEqual(['17'])
 })
 
-test('a provider that stopped answering is left alone, its tasks spend nothing, and go on when it answers', async () => {
+test('a provider that stopped answering is left alone, its tasks spend nothing, and go on when it answers [E2]', async () => {
   await using one = await bench([...tasks(40, { provider: 'silent' }), ...tasks(5, { provider: 'well' })])
   const silent = one.engines.get('silent')!
   const silence = new EdgeError('unavailable', 'PH5001', 'no answer')
@@ -248,7 +248,7 @@ test('a provider that stopped answering is left alone, its tasks spend nothing, 
   ).toEqual(expect.arrayContaining([false, true]))
 })
 
-test('a secret that an engine sends back is masked before it is saved', async () => {
+test('a secret that an engine sends back is masked before it is saved [S2]', async () => {
   await using one = await bench(tasks(1, { retry: { attempts: 1, backoffMs: 1 } }))
   one.engines.get('dragonfly-eu')!.observation = () => ({
     kind: 'ended',

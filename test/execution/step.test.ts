@@ -59,7 +59,7 @@ class Bench {
 const tagged = (...tags: string[]) => task({ subject: artifact({ tags }) })
 
 describe('right before an artifact is submitted for the first time', () => {
-  test('its tags that point elsewhere by now, or nowhere, are noted, and the digest that was selected is what goes', async () => {
+  test('its tags that point elsewhere by now, or nowhere, are noted, and the digest that was selected is what goes [R6]', async () => {
     const bench = new Bench()
     bench.source.answer = (tag) => Promise.resolve({ latest: digest(2), v1: digest(1) }[tag])
 
@@ -160,7 +160,7 @@ describe('a file', () => {
   })
 })
 
-test('an artifact is pulled with what the registry mints for it', async () => {
+test('an artifact is pulled with what the registry mints for it [E13]', async () => {
   const bench = new Bench()
   await bench.settle(task())
   expect(bench.source.authorized).toEqual(['library/app'])

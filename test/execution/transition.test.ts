@@ -81,7 +81,7 @@ describe('the walk of a task', () => {
     expect(nextStep(running('1', '2'))).toMatchObject({ kind: 'observe', job: { id: '1' } })
   })
 
-  test('an intent that a crash cut off is submitted again, within the same attempt', () => {
+  test('an intent that a crash cut off is submitted again, within the same attempt [K2]', () => {
     const cut = intended(planned(task(), [wanted('1')], now), wanted('1').key, now)
 
     expect(nextStep(cut)).toMatchObject({ kind: 'submit' })
@@ -119,7 +119,7 @@ describe('what a settled task says', () => {
     })
   })
 
-  test('a blob that one cluster lacks makes it Partial and names the blob', () => {
+  test('a blob that one cluster lacks makes it Partial and names the blob [E9] [I4]', () => {
     expect(endAll(running('1', '2'), success(CONFIG, LAYER), success(CONFIG))).toMatchObject({
       state: 'Partial',
       evidence: { blobs: 3, of: 4 },
@@ -128,7 +128,7 @@ describe('what a settled task says', () => {
     })
   })
 
-  test('success with nothing cached is Failed, never Succeeded', () => {
+  test('success with nothing cached is Failed, never Succeeded [E9] [I4]', () => {
     expect(endAll(running('1'), success())).toMatchObject({
       state: 'Failed',
       missing: [CONFIG, LAYER].sort(),
@@ -136,7 +136,7 @@ describe('what a settled task says', () => {
     })
   })
 
-  test('success without a list is Unverified: nothing could be looked at', () => {
+  test('success without a list is Unverified: nothing could be looked at [E9] [I4]', () => {
     const settled = endAll(running('1'), said('success'))
 
     expect(settled).toMatchObject({ state: 'Unverified', evidence: undefined, missing: [], error: { code: 'PH5004' } })
@@ -183,7 +183,7 @@ describe('what a settled task says', () => {
     expect(endAll(running('1'), lying)).toMatchObject({ state: 'Partial' })
   })
 
-  test('a job that is never heard of again is Lost', () => {
+  test('a job that is never heard of again is Lost [E5]', () => {
     const lost = stillOpen(running('1'), wanted('1').key, { lookAt: now + 90_000 }, now + 60_000, now + 60_000)
 
     expect(unseen(lost)).toMatchObject({ state: 'Lost', error: { code: 'PH5005' } })
@@ -255,7 +255,7 @@ describe('a job whose end shows nothing', () => {
   test.each([
     ['whose record expired', gone],
     ['that was never heard of again', overdue],
-  ])('%s is Succeeded when every blob is seen', (_what, one) => {
+  ])('%s is Succeeded when every blob is seen [E7]', (_what, one) => {
     expect(probed(one, wanted('1').key, seen(CONFIG, LAYER), now, 0)).toMatchObject({
       state: 'Succeeded',
       evidence: { kind: 'get_task', source: 'observed', blobs: 2, of: 2, peers: 2 },
@@ -266,7 +266,7 @@ describe('a job whose end shows nothing', () => {
   test.each([
     ['whose record expired', gone, 'Partial'],
     ['that was never heard of again', overdue, 'Lost'],
-  ])('%s is submitted again while blobs are missing, and in the end is what it is', (_what, one, state) => {
+  ])('%s is submitted again while blobs are missing, and in the end is what it is [E7]', (_what, one, state) => {
     const again = probed(one, wanted('1').key, seen(CONFIG), now, 0)
     const last = probed({ ...one, attempts: 3 }, wanted('1').key, seen(CONFIG), now, 0)
 
@@ -406,7 +406,7 @@ describe('faults', () => {
     expect(one).toMatchObject({ attempts: 3, error: { code: 'PH5001', message: 'refused' } })
   })
 
-  test('a rate limit never spends an attempt, as long as the task’s time lasts', () => {
+  test('a rate limit never spends an attempt, as long as the task’s time lasts [E1]', () => {
     const limited: StepFault = { ...unavailable, retryAfterMs: 1000 }
     const start = intended(planned(task(), [wanted('1')], now), wanted('1').key, now)
     let one: Task = start

@@ -42,7 +42,7 @@ describe('reading a branch', () => {
     expect(error).toMatchObject({ state: 'Invalid', message: expect.stringContaining('source.path') })
   })
 
-  test('symbolic links and submodules are shown as what they are', async () => {
+  test('symbolic links and submodules are shown as what they are [G11] [P5]', async () => {
     await using scene = await Scene.open()
     const commit = await scene.repository.commit({ 'a.yaml': 'a' })
     await scene.repository.commit({ 'link.yaml': { symlink: '/etc/passwd' }, vendored: { submodule: commit } })
@@ -57,7 +57,7 @@ describe('reading a branch', () => {
     expect([...(await tree.read(tree.entries, never)).keys()]).toEqual(['a.yaml'])
   })
 
-  test('names that no shell or option parser would survive are read all the same', async () => {
+  test('names that no shell or option parser would survive are read all the same [P5]', async () => {
     await using scene = await Scene.open()
     const files = { '--upload-pack=x.yaml': '1', 'a b.yaml': '2', 'ä\tb.yaml': '3', '$(id).yaml': '4' }
     await scene.repository.commit(files)
@@ -227,7 +227,7 @@ describe('a remote on a bad day', () => {
     })
   })
 
-  test('a remote that says nothing is given up at the deadline, and no process stays behind', async () => {
+  test('a remote that says nothing is given up at the deadline, and no process stays behind [G8]', async () => {
     await using scene = await Scene.open()
     scene.server.next({ does: 'hang' })
 
@@ -251,7 +251,7 @@ describe('a remote on a bad day', () => {
     await gone(scene.url)
   })
 
-  test('a fetch that hangs leaves a mirror that works', async () => {
+  test('a fetch that hangs leaves a mirror that works [G8]', async () => {
     await using scene = await Scene.open()
     const commit = await scene.repository.commit({ 'a.yaml': 'a' })
     const source = scene.source({ deadlines: { askMs: 5_000, transferMs: 400 } })
@@ -264,7 +264,7 @@ describe('a remote on a bad day', () => {
 })
 
 describe('a broken mirror', () => {
-  test('with corrupt objects is moved aside and fetched anew', async () => {
+  test('with corrupt objects is moved aside and fetched anew [G7]', async () => {
     await using scene = await Scene.open()
     const commit = await scene.repository.commit({ 'a.yaml': 'a' })
     await current(scene.source())
@@ -276,7 +276,7 @@ describe('a broken mirror', () => {
     expect(await readdir(join(scene.root, 'state'))).toEqual(['mirror', 'mirror.broken-1'])
   })
 
-  test('that breaks between listing and reading is fetched anew', async () => {
+  test('that breaks between listing and reading is fetched anew [G7]', async () => {
     await using scene = await Scene.open()
     await scene.repository.commit({ 'a.yaml': 'a' })
     const tree = await current(scene.source())
@@ -330,7 +330,7 @@ describe('a broken mirror', () => {
     expect(error).toMatchObject({ state: 'MirrorBroken', code: 'PH4004' })
   })
 
-  test('with locks that a kill left is used as it is', async () => {
+  test('with locks that a kill left is used as it is [K8]', async () => {
     await using scene = await Scene.open()
     await scene.repository.commit({ 'a.yaml': '1' })
     await current(scene.source())
@@ -443,7 +443,7 @@ describe('credentials', () => {
     expect(passwords).toEqual([])
   })
 
-  test('without a credential a remote that wants one is refused, not prompted for', async () => {
+  test('without a credential a remote that wants one is refused, not prompted for [G2]', async () => {
     await using scene = await Scene.open()
     scene.server.auth = { type: 'bearer', token: 'right' }
 

@@ -21,7 +21,7 @@ describe('publishing to a branch', () => {
     expect(await scene.repository.countCommits(branch)).toBe(1)
   })
 
-  test('an empty repository takes the first report', async () => {
+  test('an empty repository takes the first report [G5]', async () => {
     await using scene = await Scene.open()
 
     await scene.publisher().publish([put('r.yaml', 'r')], 'one report', never)
@@ -154,7 +154,7 @@ describe('publishing to a branch', () => {
 })
 
 describe('others who push', () => {
-  test('a lost race is replayed on the new tip', async () => {
+  test('a lost race is replayed on the new tip [G4]', async () => {
     await using scene = await Scene.open()
     await scene.repository.commit({ 'runs.yaml': 'a\n' }, { branch })
     const other = scene.publisher({ dir: join(scene.root, 'other') })
@@ -173,7 +173,7 @@ describe('others who push', () => {
     expect(await scene.repository.countCommits(branch)).toBe(3)
   })
 
-  test('eight writers at once lose nothing', async () => {
+  test('eight writers at once lose nothing [G4]', async () => {
     await using scene = await Scene.open()
     const writers = Array.from({ length: 8 }, (_, i) => scene.publisher({ dir: join(scene.root, `w${i}`) }))
 
@@ -216,7 +216,7 @@ describe('others who push', () => {
     expect(waits).toEqual([200, 400, 800, 1600, 3200, 5000, 5000])
   })
 
-  test('a branch that was rewritten is gone on with', async () => {
+  test('a branch that was rewritten is gone on with [G3]', async () => {
     await using scene = await Scene.open()
     const publisher = scene.publisher()
     await publisher.publish([put('a.yaml', 'a')], 'a', never)
@@ -230,7 +230,7 @@ describe('others who push', () => {
     expect(await scene.repository.countCommits(branch)).toBe(2)
   })
 
-  test('a branch that was deleted begins anew', async () => {
+  test('a branch that was deleted begins anew [G5]', async () => {
     await using scene = await Scene.open()
     const publisher = scene.publisher()
     await publisher.publish([put('a.yaml', 'a')], 'a', never)
@@ -244,7 +244,7 @@ describe('others who push', () => {
 })
 
 describe('a push that does not get through', () => {
-  test('a push whose answer was lost is not pushed twice', async () => {
+  test('a push whose answer was lost is not pushed twice [K6]', async () => {
     await using scene = await Scene.open()
     const publisher = scene.publisher()
     // More than once, as curl tries again by itself.
@@ -265,7 +265,7 @@ describe('a push that does not get through', () => {
     ['error: GH013: Commits must have verified signatures.', 'exempt reports.branch'],
     ['GitLab: Committer email does not match', 'set reports.author'],
     ['computer says no', 'choose another branch'],
-  ])('a push refused with %j says what to do', async (words, advice) => {
+  ])('a push refused with %j says what to do [G9]', async (words, advice) => {
     await using scene = await Scene.open()
     await scene.repository.refusePushes(words)
     const publisher = scene.publisher()

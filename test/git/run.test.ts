@@ -32,7 +32,7 @@ describe('what may reach git', () => {
     '/a/path',
     'https://example.com/a b',
     '',
-  ])('the address %j is refused', (url) => {
+  ])('the address %j is refused [S8]', (url) => {
     expect(() => remoteBranch(url, 'main')).toThrow(expect.objectContaining({ name: 'SourceError', state: 'Invalid' }))
   })
 
@@ -67,7 +67,7 @@ describe('what may reach git', () => {
     'a\nb',
     '',
     'x'.repeat(300),
-  ])('the branch %j is refused', (branch) => {
+  ])('the branch %j is refused [S8]', (branch) => {
     expect(() => remoteBranch('https://example.com/r.git', branch)).toThrow(/is no branch name/)
   })
 
@@ -108,7 +108,7 @@ describe('what bounds a git process', () => {
     expect(error).toMatchObject({ state: 'TooLarge', code: 'PH1008' })
   })
 
-  test('one that does not mind being asked to end is killed', async () => {
+  test('one that does not mind being asked to end is killed [G8]', async () => {
     await using folder = await temporaryFolder()
     const stubborn = `trap '' INT TERM; while :; do sleep 0.1; done`
 

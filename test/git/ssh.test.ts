@@ -162,7 +162,7 @@ describeWithSshd('git over a real sshd', () => {
     expect(error.message).toContain(`No ED25519 host key is known for [127.0.0.1]:${site.sshd.port}`)
   })
 
-  test('a host whose key has changed is not spoken to, and its new fingerprint is said', async () => {
+  test('a host whose key has changed is not spoken to, and its new fingerprint is said [G2]', async () => {
     await using site = await open()
     const source = site.scene.source(site.via)
     await source.observe(never)

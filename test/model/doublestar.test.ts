@@ -155,7 +155,7 @@ describe('validation', () => {
   })
 })
 
-describe('P7: no pattern within the caps is slow', () => {
+describe('P7: no pattern within the caps is slow [P7]', () => {
   afterEach(() => {
     vi.restoreAllMocks()
   })

@@ -19,7 +19,7 @@ test.each([
   [30, 0],
   [30, 14],
   [19, 9],
-])('of %i objects %i would be left: it is not applied until somebody says so', (before, after) => {
+])('of %i objects %i would be left: it is not applied until somebody says so [P11]', (before, after) => {
   expect(verdict(before, after)).toContain(`would leave ${after} of ${before} objects`)
   expect(verdict(before, after, `Remove the old site ${ACKNOWLEDGED}`)).toBeUndefined()
 })

@@ -151,7 +151,7 @@ test.each([
   expect(listings(harbor)).toHaveLength(2)
 })
 
-test('10,000 artifacts take a request a hundred while others are pushed and deleted', async () => {
+test('10,000 artifacts take a request a hundred while others are pushed and deleted [R3]', async () => {
   await using harbor = await FakeHarbor.start()
   fill(harbor, 10_000)
   const deleted = new Set<number>()
@@ -179,7 +179,7 @@ test('10,000 artifacts take a request a hundred while others are pushed and dele
   )
 })
 
-test('a project without artifacts is an empty listing', async () => {
+test('a project without artifacts is an empty listing [R9]', async () => {
   await using harbor = await FakeHarbor.start()
   harbor.project('library')
   const { source } = await openHarbor(harbor)
@@ -226,7 +226,7 @@ describe('while artifacts come and go', () => {
   const cases = changes.flatMap((change) => [1, 2, 3].map((number) => [change[0], number, change] as const))
 
   test.each(cases)(
-    '%s before request %i leave nothing out that stays',
+    '%s before request %i leave nothing out that stays [R3]',
     async (_what, requestNumber, [, change, gone]) => {
       await using harbor = await FakeHarbor.start()
       harbor.add('library', 'app', old)
@@ -243,7 +243,7 @@ describe('while artifacts come and go', () => {
     },
   )
 
-  test('pushes during the walk are followed', async () => {
+  test('pushes during the walk are followed [R3]', async () => {
     await using harbor = await FakeHarbor.start()
     fill(harbor, 200)
     before(harbor, 2, () => {
@@ -256,7 +256,7 @@ describe('while artifacts come and go', () => {
   })
 })
 
-describe('a listing that is not whole is an error', () => {
+describe('a listing that is not whole is an error [R8]', () => {
   const cases: [string, Pick<HarborFault, 'answer'> & { skip?: number }][] = [
     ['truncated JSON', { answer: { kind: 'truncated' }, skip: 1 }],
     ['an object instead of a list', { answer: { kind: 'body', body: '{}' } }],
@@ -310,7 +310,7 @@ describe('a listing that is not whole is an error', () => {
   })
 })
 
-test('a 429 on page 2 costs the wait that it asks for, and no page that was read', async () => {
+test('a 429 on page 2 costs the wait that it asks for, and no page that was read [R2]', async () => {
   await using harbor = await FakeHarbor.start()
   fill(harbor, 250)
   harbor.fail({

@@ -209,7 +209,7 @@ describe('content', () => {
     expect(error).toMatchObject({ code: 'PH6005', message: expect.stringContaining('nested') })
   })
 
-  test('of an index whose child is missing is what is there, and says what is not', async () => {
+  test('of an index whose child is missing is what is there, and says what is not [R9]', async () => {
     const image = buildImage({ platforms: ['linux/amd64', 'linux/arm64'] })
     const missing = image.manifests[1]!.digest
     await using server = await serve(new Map([...image.documents].filter(([one]) => one !== missing)))

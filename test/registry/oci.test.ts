@@ -247,7 +247,7 @@ describe('pages of tags', () => {
     expect((await source.list(all, never)).flatMap(({ tags }) => tags)).toEqual(['v1', 'v2', 'v3'])
   })
 
-  test('that lead to another host end the listing as an error, and the host hears nothing', async () => {
+  test('that lead to another host end the listing as an error, and the host hears nothing [R7]', async () => {
     await using thief = await listen(() => ({ body: { tags: ['v2'] } }))
     await using server = await paged(() => `<${thief.endpoint}/v2/app/tags/list>; rel="next"`)
     const { source } = await open(server.endpoint, named)
@@ -258,7 +258,7 @@ describe('pages of tags', () => {
     expect(thief.requests).toEqual([])
   })
 
-  test('that go in a circle end where they were', async () => {
+  test('that go in a circle end where they were [R7]', async () => {
     await using server = await paged((page) => `</v2/app/tags/list?p=${(page % 2) + 1}>; rel="next"`)
     const { source } = await open(server.endpoint, named)
 
@@ -273,7 +273,7 @@ describe('pages of tags', () => {
     expect(await failureOf(source.list(all, never))).toMatchObject({ code: 'PH6004' })
   })
 
-  test.each(['{"tags":["v1"', '{}', '<html>', '{"tags":"v1"}'])('that read %s are not a listing', async (body) => {
+  test.each(['{"tags":["v1"', '{}', '<html>', '{"tags":"v1"}'])('that read %s are not a listing [R8]', async (body) => {
     await using server = await listen(() => ({ body }))
     const { source } = await open(server.endpoint, named)
 

@@ -26,7 +26,7 @@ describe('challenges', () => {
     expect(bearer?.params).toMatchObject({ realm, service: 'registry', scope: 'repository:a/b:pull,push' })
   })
 
-  test('several schemes keep their own parameters, and an escaped quote is one', () => {
+  test('several schemes keep their own parameters, and an escaped quote is one [R1]', () => {
     expect(
       parseChallenges('Basic realm="a \\"b\\"", Bearer realm="c"').map(({ scheme, params }) => [
         scheme,
@@ -61,7 +61,7 @@ test.each([
   ['http://registry.example.com:5000', 'http://registry.example.com:5001/token', true],
   ['http://registry.example.com', 'http://127.0.0.1/token', false],
   ['http://localhost:5000', 'http://127.0.0.1:5001/token', true],
-])('a registry at %s may name the realm %s: %s', (endpoint, realm, trusted) => {
+])('a registry at %s may name the realm %s: %s [R1]', (endpoint, realm, trusted) => {
   expect(trustedRealm(new URL(endpoint), realm) !== undefined).toBe(trusted)
 })
 
@@ -79,7 +79,7 @@ function tokenRegistry(answers: { readonly token?: () => Answer; readonly realm?
 
 const twoRepositories = { type: 'oci', repositories: ['a/one', 'b/two'] } as const
 
-test('a token is asked for with service, scope and the account, and kept for four fifths of its 60 seconds', async () => {
+test('a token is asked for with service, scope and the account, and kept for four fifths of its 60 seconds [R1]', async () => {
   await using server = await tokenRegistry()
   const { source, clock } = await open(server.endpoint, { ...twoRepositories, auth: account }, robot)
   const asked = () => server.requests.filter(({ url }) => url.startsWith('/token'))
@@ -109,7 +109,7 @@ test('without an account the token is asked for anonymously', async () => {
   expect(server.requests.find(({ url }) => url.startsWith('/token'))?.headers.authorization).toBeUndefined()
 })
 
-test('a kept token that the registry does not take any more is replaced once', async () => {
+test('a kept token that the registry does not take any more is replaced once [R5]', async () => {
   let revoked = false
   await using server = await listen((url, request) => {
     if (url.pathname === '/token') return { body: { token: revoked ? 'new' : 'old', expires_in: 3600 } }
@@ -125,7 +125,7 @@ test('a kept token that the registry does not take any more is replaced once', a
   expect(await source.list(everythingOf('a'), never)).toEqual([])
 })
 
-test('a realm on another host gets neither a request nor the credential', async () => {
+test('a realm on another host gets neither a request nor the credential [R1]', async () => {
   await using thief = await listen(() => ({ body: { token: 't1' } }))
   await using server = await tokenRegistry({
     realm: () => `${thief.endpoint.replace('127.0.0.1', 'localhost.example.net')}/token`,
@@ -164,7 +164,7 @@ test.each([
   expect(await failureOf(source.list(everythingOf('a'), never))).toMatchObject(expected)
 })
 
-test('a rotated secret is used at the next request', async () => {
+test('a rotated secret is used at the next request [R5]', async () => {
   const values = { 'robot/token': 'first' }
   await using server = await listen(() => ({ body: { tags: [] } }))
   const { source } = await open(
@@ -181,7 +181,7 @@ test('a rotated secret is used at the next request', async () => {
 })
 
 describe('what an engine is given', () => {
-  test('is a new pull token each time, which pulls this repository and no other', async () => {
+  test('is a new pull token each time, which pulls this repository and no other [E13]', async () => {
     await using harbor = await FakeHarbor.start()
     const { digest } = await harbor.push({ project: 'library', repository: 'app', tags: ['v1'] })
     const { source } = await open(harbor.endpoint, { auth: account }, robot)

@@ -265,12 +265,12 @@ describe('the path of a report', () => {
     },
   )
 
-  it.each(['..', 'a/b', '-x', '', 'a\n', 'x'.repeat(129)])('never holds the name %j', (name) => {
+  it.each(['..', 'a/b', '-x', '', 'a\n', 'x'.repeat(129)])('never holds the name %j [P6]', (name) => {
     expect(() => pathOf({ name })).toThrow(TypeError)
     expect(() => pathOf({}, name)).toThrow(TypeError)
   })
 
-  it('never holds an id that is none', () => {
+  it('never holds an id that is none [P6]', () => {
     expect(() => reportPath(endedExecution({ id: '../../x' }), 'eu')).toThrow(TypeError)
   })
 })

@@ -49,7 +49,7 @@ describe('a flush', () => {
     expect(branch.get('README.md')).toContain(`(${REPORT})`)
   })
 
-  it('replayed on its own result changes nothing', () => {
+  it('replayed on its own result changes nothing [K6]', () => {
     const branch = written(everything)
     expect(apply(branch, flush(everything).edits)).toEqual(branch)
   })

@@ -50,7 +50,7 @@ test.each(['8081', 'localhost', ':8081', '127.0.0.1:65536', '::1:8081'])('%s is 
   expect(() => parseAddress(text)).toThrow(TypeError)
 })
 
-test('headers over 16 KiB are refused', async () => {
+test('headers over 16 KiB are refused [S6]', async () => {
   await using listener = await listen(app, '127.0.0.1:0', 'http.api')
   const socket = await dial(listener.address)
 
@@ -59,7 +59,7 @@ test('headers over 16 KiB are refused', async () => {
   expect(await heard(socket)).toMatch(/^HTTP\/1\.1 431 /)
 })
 
-test('who sends headers or a body too slowly is cut off, and others are not kept waiting', async () => {
+test('who sends headers or a body too slowly is cut off, and others are not kept waiting [S6]', async () => {
   const hasty = { ...LIMITS, headersTimeout: 150, requestTimeout: 300, connectionsCheckingInterval: 25 }
   const slow = new Hono()
   slow.post('/', async (c) => c.text(await c.req.text()))
@@ -81,7 +81,7 @@ test('the limits that hold are those of the design', () => {
   expect(LIMITS).toMatchObject({ headersTimeout: 10_000, requestTimeout: 30_000, maxHeaderSize: 16_384 })
 })
 
-test('a connection too many is turned away', async () => {
+test('a connection too many is turned away [S6]', async () => {
   await using listener = await listen(app, '127.0.0.1:0', 'http.api', { ...LIMITS, maxConnections: 1 })
   const first = await dial(listener.address)
 

@@ -141,7 +141,7 @@ test('every condition of a policy has one series, with the status that it has', 
   ])
 })
 
-test('a thousand policies have series of their own; the others share those of _other', async () => {
+test('a thousand policies have series of their own; the others share those of _other [S7]', async () => {
   const { operations, metrics, samples } = open()
   operations.view = {
     ...operations.view,
@@ -178,7 +178,7 @@ test('a policy that is not declared any more leaves its series to others', async
   expect(await samples('preheatd_last_success_timestamp_seconds')).toHaveLength(1)
 })
 
-test('no label holds an image, a tag or a digest', async () => {
+test('no label holds an image, a tag or a digest [S7]', async () => {
   const { metrics } = open()
   metrics.emit({ name: 'execution.ended', execution: endedExecution() })
   metrics.emit({ name: 'task.changed', task: settledTask() })

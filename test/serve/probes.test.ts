@@ -14,7 +14,7 @@ function open() {
   return { state, heartbeats, app }
 }
 
-test('a loop that has not beaten in time makes livez fail, with its name, until it beats again', async () => {
+test('a loop that has not beaten in time makes livez fail, with its name, until it beats again [K11]', async () => {
   const { state, heartbeats, app } = open()
   heartbeats.expect('source', 180_000)
   heartbeats.expect('tasks', 60_000)

@@ -90,7 +90,7 @@ test.each(FORGES)('a push of $forge that is signed with the secret makes the sou
   expect(stage.nudges()).toBe(1)
 })
 
-test.each(FORGES)('a push of $forge is refused with a wrong, short, long or foreign signature', async (sent) => {
+test.each(FORGES)('a push of $forge is refused with a wrong, short, long or foreign signature [S3]', async (sent) => {
   const right = hmac(sent.body)
   const wrong = [
     hmac(sent.body, 'sha256', 'another secret'),
@@ -114,7 +114,7 @@ test.each(FORGES)('a push of $forge is refused with a wrong, short, long or fore
   expect(stage.counts.get('source unauthorized')).toBe(wrong.length)
 })
 
-test('SHA-512 is a proof and SHA-1 is none, whatever it signs', async () => {
+test('SHA-512 is a proof and SHA-1 is none, whatever it signs [S3]', async () => {
   const sign = (algorithm: string) => ({ ...JSON_TYPE, 'x-signature': `${algorithm}=${hmac(PUSH, algorithm)}` })
 
   expect((await stage.post('source', PUSH, sign('sha1'))).status).toBe(401)
@@ -145,7 +145,7 @@ test('a rotated secret is used at the next request', async () => {
   expect((await stage.post('source', PUSH, signed('rotated'))).status).toBe(202)
 })
 
-test('a signature header that is there twice is refused, right or not', async () => {
+test('a signature header that is there twice is refused, right or not [S3]', async () => {
   const right = `x-hub-signature-256: sha256=${hmac(PUSH)}\r\n`
   const request = (signatures: string) =>
     stage.raw(
@@ -216,7 +216,7 @@ test('what Standard Webhooks signs is all of it: body, id and time', async () =>
   expect((await stage.post('source', GITLAB_PUSH, right)).status).toBe(202)
 })
 
-test('a signed timestamp is refused when it is more than five minutes away', async () => {
+test('a signed timestamp is refused when it is more than five minutes away [S4]', async () => {
   stage.secrets.set('source', `whsec_${KEY.toString('base64')}`)
   const minutes = (count: number) => EXAMPLE_AT + count * 60_000
 
@@ -229,7 +229,7 @@ test('a signed timestamp is refused when it is more than five minutes away', asy
     expect((await stage.post('source', GITLAB_PUSH, standard(GITLAB_PUSH, { at, id: `${at}` }))).status).toBe(202)
 })
 
-test('a delivery that is sent a thousand times makes the source looked at once', async () => {
+test('a delivery that is sent a thousand times makes the source looked at once [S4]', async () => {
   const headers = { ...JSON_TYPE, 'x-github-event': 'push', 'x-hub-signature-256': `sha256=${hmac(PUSH)}` }
   const first = await stage.post('source', PUSH, { ...headers, 'x-github-delivery': 'd1' })
   const again = await Promise.all(

@@ -53,7 +53,7 @@ test('a body of just 1 MiB is read, and one more byte is too large', async () =>
   expect(counted('too_large')).toBe(1)
 })
 
-test('a body that says that it is a gigabyte is answered before it comes', async () => {
+test('a body that says that it is a gigabyte is answered before it comes [S5]', async () => {
   const answer = await stage.raw(
     'POST /hooks/registries/harbor HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n',
     `authorization: ${SECRET}\r\ncontent-length: 1000000000\r\n\r\n{`,
@@ -61,7 +61,7 @@ test('a body that says that it is a gigabyte is answered before it comes', async
   expect(answer).toMatch(/^HTTP\/1\.1 413 /)
 })
 
-test('a body without end is answered at the cap, and the socket closed', async () => {
+test('a body without end is answered at the cap, and the socket closed [S5]', async () => {
   const socket = await stage.dial()
   const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`
   let answer = ''
@@ -109,7 +109,7 @@ test.each([
   ['several CloudEvents', { 'content-type': 'application/cloudevents-batch+json' }],
   ['gzip', { 'content-type': 'application/json', 'content-encoding': 'gzip' }],
   ['brotli', { 'content-type': 'application/json', 'content-encoding': 'br' }],
-])('content that is %s is refused unread, by both receivers', async (_, headers) => {
+])('content that is %s is refused unread, by both receivers [S5]', async (_, headers) => {
   const bomb = gzipSync(Buffer.alloc(8 * MIB))
 
   for (const [path, proof] of [
@@ -131,7 +131,7 @@ test.each([
   ['100,000 lists in each other', '['.repeat(100_000) + ']'.repeat(100_000)],
   ['100,000 objects in each other', '{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)],
   ['65 lists in an object', `{"a":${'['.repeat(64)}${']'.repeat(64)}}`],
-])('%s is malformed, and the next request is answered', async (_, body) => {
+])('%s is malformed, and the next request is answered [S5]', async (_, body) => {
   expect(await stage.post('registries/harbor', body, HEADERS)).toEqual({ status: 400, result: 'malformed' })
   expect((await stage.post('registries/harbor', push(1), HEADERS)).status).toBe(202)
   expect(counted('malformed')).toBe(1)

@@ -5,10 +5,13 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { Kysely, Migrator, SqliteDialect } from 'kysely'
 import Database from 'libsql'
 import { describe, expect, test } from 'vitest'
 import { openEmbeddedStore, openLedger, type MovedAside } from '../../src/store/embedded.ts'
+import { initial } from '../../src/store/migrations/0001-initial.ts'
 import { isCorrupt, openDurable } from '../../src/store/sqlite.ts'
+import type { Tables } from '../../src/store/tables.ts'
 import { describesAStore } from '../contract/store-contract.ts'
 import { EXAMPLE_AT, execution } from '../support/examples.ts'
 
@@ -61,7 +64,7 @@ describe('the embedded store', () => {
   })
 
   describe('has its folder to itself', () => {
-    test('a second store in the same folder is refused, in the same process too', async () => {
+    test('a second store in the same folder is refused, in the same process too [K12]', async () => {
       await using folder = await newFolder()
       const store = await openEmbeddedStore(folder.path)
 
@@ -91,7 +94,7 @@ describe('the embedded store', () => {
     })
   })
 
-  test('kill -9 in the middle of a thousand writes loses no acknowledged write and tears none', async () => {
+  test('kill -9 in the middle of a thousand writes loses no acknowledged write and tears none [K7]', async () => {
     await using folder = await newFolder()
     let next = 0
 
@@ -128,6 +131,29 @@ describe('the embedded store', () => {
       write(folder.path, `delete from kysely_migration where name = '0999-future'`)
       await using store = await openEmbeddedStore(folder.path)
       expect(await store.applied()).toBeUndefined()
+    })
+
+    test('what a build before the second schema kept is read anew, and its schedules and used runs stay', async () => {
+      await using folder = await newFolder()
+      const file = join(folder.path, 'state.db')
+      const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openDurable(file, () => undefined) }) })
+      await new Migrator({
+        db,
+        provider: { getMigrations: () => Promise.resolve({ '0001-initial': initial }) },
+      }).migrateToLatest()
+      await db.destroy()
+      write(folder.path, `insert into applied values (1, '{"config":{"commit":"old"}}')`)
+      write(folder.path, `insert into objects values ('PreheatPolicy/a', '{"resource":{"kind":"PreheatPolicy"}}')`)
+      write(folder.path, `insert into executions values ('e', 'p', 'Ended', 1, 2, 0, '{}')`)
+      write(folder.path, `insert into schedules values ('p', 'f', 7)`)
+      write(folder.path, `insert into used_runs values ('r', 'd', 'e', 'p', 1, 1)`)
+
+      await using store = await openEmbeddedStore(folder.path)
+
+      expect(await store.applied()).toBeUndefined()
+      expect(await store.unsentReports(9)).toEqual([])
+      expect(await store.schedules()).toEqual([{ policyKey: 'p', fingerprint: 'f', until: 7 }])
+      expect(await store.usedRuns()).toEqual(new Set(['r d']))
     })
 
     test('a migration that was cut short leaves nothing behind', async () => {

@@ -17,7 +17,7 @@ describe('due slots', () => {
     expect(again).toEqual({ run: undefined, missed: [], until: first.until })
   })
 
-  it('after a long pause fires once, for the latest slot; the others are missed with the reason', () => {
+  it('after a long pause fires once, for the latest slot; the others are missed with the reason [K10]', () => {
     const due = dueSlots(hourly, state('2026-11-21T01:00:00Z'), at('2026-11-21T04:10:00Z'), false)
     expect(due).toEqual({
       run: at('2026-11-21T04:00:00Z'),
@@ -55,7 +55,7 @@ describe('due slots', () => {
     })
   })
 
-  it('a clock that goes back, and forward again, never fires a slot twice', () => {
+  it('a clock that goes back, and forward again, never fires a slot twice [P10]', () => {
     const fired: number[] = []
     let until = at('2026-11-21T01:30:00Z')
     for (const now of ['02:00', '01:00', '01:59', '02:00', '02:30', '00:10', '02:59', '03:00', '02:00', '03:30']) {
@@ -66,7 +66,7 @@ describe('due slots', () => {
     expect(fired).toEqual([at('2026-11-21T02:00:00Z'), at('2026-11-21T03:00:00Z')])
   })
 
-  it('a clock ten years ahead names at most 1,000 missed slots and sums up those before them', () => {
+  it('a clock ten years ahead names at most 1,000 missed slots and sums up those before them [P10]', () => {
     const everyMinute = scheduledPolicy('* * * * *')
     const now = at('2036-11-21T02:00:00Z')
     const due = dueSlots(everyMinute, { until: at('2026-11-21T02:00:00Z') }, now, false)

@@ -1,8 +1,15 @@
 import { sql, type Kysely, type Migration } from 'kysely'
 
-/** Several workers on one store, tasks that share a job, events, and what operators say. */
+/**
+ * Several workers on one store, tasks that share a job, events, and what operators say.
+ *
+ * What builds before it kept of the configuration and of executions has another shape, and nothing of it was released:
+ * it is forgotten and read anew from git. Schedules, used PreheatRuns and warmth stay.
+ */
 export const workers: Migration = {
   async up(db: Kysely<unknown>) {
+    for (const table of ['tasks', 'executions', 'objects', 'applied'])
+      await sql`delete from ${sql.table(table)}`.execute(db)
     await db.schema.alterTable('tasks').addColumn('lease_owner', 'text').execute()
     await db.schema
       .alterTable('tasks')

@@ -220,7 +220,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
 })
 
 describe.each(SUPERNODES)('a supernode %s', (dialect) => {
-  test('keeps the same id for the same image, so that submitting twice is one task', async () => {
+  test('keeps the same id for the same image, so that submitting twice is one task [E11]', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
     await using on = await stage({ dialect, jobMs: 60_000, now: () => clock.now() }, {}, clock)
     const what = on.image('base')

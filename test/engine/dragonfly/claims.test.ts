@@ -182,6 +182,6 @@ test('what a failed host said is kept beside a SUCCESS', () => {
   })
 })
 
-test.each(['success', 'STARTED', '', 'DONE'])('the state %j is none', (state) => {
+test.each(['success', 'STARTED', '', 'DONE'])('the state %j is none [E10]', (state) => {
   expect(verdictOf(row([told(1, [done(config), done(layer)])], { state }), question)).toBeUndefined()
 })

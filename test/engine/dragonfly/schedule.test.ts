@@ -49,7 +49,7 @@ test('a short schedule is kept to the millisecond', () => {
   expect(looks([500, 1_000], 1_500)).toEqual([500, 1_000])
 })
 
-test('a job is overdue six minutes after its own time, at the latest after 70 minutes', () => {
+test('a job is overdue six minutes after its own time, at the latest after 70 minutes [E5] [E7]', () => {
   expect(overdueAt(SCHEDULE, 10 * 60_000, at) - at).toBe(16 * 60_000)
   expect(overdueAt(SCHEDULE, 3 * 3_600_000, at) - at).toBe(70 * 60_000)
 })

@@ -652,7 +652,7 @@ describe('the credential', () => {
     expect(cache.requests.map(({ path }) => path)).toEqual(['/v2/', '/token?service=the+cache', '/v2/'])
   })
 
-  test('that was minted and is not taken any more is replaced once, and then given up', async () => {
+  test('that was minted and is not taken any more is replaced once, and then given up [E11]', async () => {
     const image = buildImage()
     const cache = await cacheOf(image)
     let taken = 'Bearer minted-1'
