@@ -6,7 +6,7 @@ import { linesOf, type LineOf } from '../config/lines.ts'
 import type { Config } from '../config/load.ts'
 import { explain as explainPolicy, type Explained, type Explanation } from '../execution/explain.ts'
 import type { Verdict } from '../execution/select.ts'
-import { policiesCalled } from '../model/find-policy.ts'
+import { findPolicy } from '../model/find-policy.ts'
 import { formatDuration, formatInstant, type Instant } from '../model/duration.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
 import type { EndedExecution } from '../model/execution.ts'
@@ -78,23 +78,16 @@ const COLD: Pick<Ledger, 'warm'> = { warm: () => Promise.resolve([]) }
 /** @throws {CannotBegin} saying why there is none */
 function policyNamed(name: string, { objects, stalled, problems }: Config): Located<PreheatPolicy> {
   const located = ofKind(objects, 'PreheatPolicy')
-  const called = new Set<PreheatPolicy>(
-    policiesCalled(
-      name,
-      located.map(({ resource }) => resource),
-    ),
+  const found = findPolicy(
+    name,
+    located.map(({ resource }) => resource),
   )
-  const found = located.filter(({ resource }) => called.has(resource))
-  if (found.length === 1) return found[0]!
-  if (found.length > 1) {
-    const full = found.map(({ resource }) => `${resource.registry}/${policyAddress(resource)}`).join(', ')
-    throw new CannotBegin(`${JSON.stringify(name)} is ambiguous: ${full}`)
-  }
+  if (found.ok) return located.find(({ resource }) => resource === found.policy)!
   const broken = stalled.find(({ key }) => key?.endsWith(`/${name}`))
   const problem = problems.find(({ file, severity }) => file === broken?.file && severity === 'error')
   throw new CannotBegin(
     broken === undefined || problem === undefined
-      ? `no policy is called ${JSON.stringify(name)}`
+      ? found.message
       : `${name} is Stalled: ${problem.file}:${problem.line}: ${problem.code} ${problem.message}`,
   )
 }
