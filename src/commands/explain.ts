@@ -1,12 +1,12 @@
 import tmp from 'tmp'
-import { CannotBegin, newExecution } from '../begin.ts'
+import { CannotBegin, newExecution, waitingRuns } from '../begin.ts'
 import { systemClock } from '../clock.ts'
 import { Closers } from '../closers.ts'
 import { linesOf, type LineOf } from '../config/lines.ts'
 import type { Config } from '../config/load.ts'
 import { explain as explainPolicy, type Explained, type Explanation } from '../execution/explain.ts'
 import type { Verdict } from '../execution/select.ts'
-import { findPolicy } from '../model/find-policy.ts'
+import { findPolicy, policiesCalled } from '../model/find-policy.ts'
 import { formatDuration, formatInstant, type Instant } from '../model/duration.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
 import type { EndedExecution } from '../model/execution.ts'
@@ -62,7 +62,8 @@ export async function explain(
     )
     const ports = { source: await drivers.source(snapshot.registry), ledger: ledger ?? COLD, since: now, now }
     const explained = await explainPolicy(snapshot, asking(artifact, policy), ports, signal)
-    const standing = { located: found, why: await whyNot(found, ledger, now), line: linesOf(bytes, found.line) }
+    const why = [...(await whyNot(found, ledger, now)), ...(await waitingFor(policy, config, ledger, now))]
+    const standing = { located: found, why, line: linesOf(bytes, found.line) }
     io.out(scrub(options.output === 'json' ? json(standing, explained) : text(standing, explained, io)))
     return exit.ok
   } catch (error) {
@@ -130,6 +131,25 @@ async function whyNot(
   for (const { slot, reason } of (await ledger.unsentMissed()).filter(({ policyKey }) => policyKey === key))
     why.push(`the slot ${formatInstant(slot)} was missed: ${reason}`)
   return why
+}
+
+/** PreheatRuns that ask for the policy and cannot begin. */
+async function waitingFor(
+  policy: PreheatPolicy,
+  { config, objects }: Config,
+  ledger: Ledger | undefined,
+  now: Instant,
+): Promise<string[]> {
+  const used = (await ledger?.usedRuns()) ?? new Set<string>()
+  const applied = { config, appliedAt: now, objects: objects.map((one) => ({ ...one, problems: [] })), problems: [] }
+  const own = new Set(
+    ofKind(objects, 'PreheatRun')
+      .filter(({ resource }) => policiesCalled(resource.policy, [policy]).length > 0)
+      .map(({ key }) => key),
+  )
+  return waitingRuns(applied, used, now)
+    .filter(({ key }) => own.has(key))
+    .flatMap(({ key, problems }) => problems.map(({ message }) => `${key}: ${message}`))
 }
 
 function lastRun({ id, result, reason }: EndedExecution): string {

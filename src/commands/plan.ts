@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import tmp from 'tmp'
 import { choose, type Choice } from '../execution/choose.ts'
 import { CannotBegin, newExecution } from '../begin.ts'
@@ -13,7 +15,7 @@ import { EdgeError, OperatorError } from '../model/errors.ts'
 import { formatDuration, type Instant } from '../model/duration.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
 import type { Provider } from '../model/provider.ts'
-import { ofKind } from '../model/resource.ts'
+import { ofKind, type Located } from '../model/resource.ts'
 import { SourceError } from '../model/source.ts'
 import { manifestsOf } from '../model/task.ts'
 import { targetsOf } from '../model/targets.ts'
@@ -29,6 +31,7 @@ import type { Applied, Store } from '../store/store.ts'
 import { openLedger } from '../store/embedded.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import type { Settings } from '../settings.ts'
+import { linesOf, type LineOf } from '../config/lines.ts'
 import { ConfigReader } from '../config/reader.ts'
 import { loadSettings, openDrivers, openPublisher, openSecretsOf, readerOf } from './open.ts'
 import { loadFolder, problemsText } from './validate.ts'
@@ -49,7 +52,7 @@ export async function plan(dir: string, options: PlanOptions, io: Io, signal: Ab
   const current = options.base === undefined ? undefined : await appliedAt(dir, options.base, reader, now, signal)
   const changes = makePlan(desired, current, now)
   const { previews, instance, warmth, engines } =
-    settings === undefined ? OFFLINE : await preview(changes, settings, now, io, signal)
+    settings === undefined ? OFFLINE : await preview(dir, changes, settings, now, io, signal)
   const context: PlanContext = { now, base: options.base, warmth, instance, engines }
   io.out(render(changes, previews, context, options.output, io))
 
@@ -88,6 +91,7 @@ const ENGINE_MS = 40_000
 
 /** What the policies that this plan touches would do now, with the daemon's credentials and what it knows to be warm. */
 async function preview(
+  dir: string,
   changes: Plan,
   settings: Settings,
   now: Instant,
@@ -108,8 +112,12 @@ async function preview(
   )
   const scrub = secrets.scrubber()
   const previews: Preview[] = []
-  for (const { resource } of policies)
-    previews.push(await previewOf(resource, changes, { drivers, ledger: ledger ?? COLD, now, scrub }, signal))
+  for (const located of policies) {
+    // What the plan was made of; a folder that changed meanwhile costs the line, and nothing else.
+    const line = linesOf(await readFile(join(dir, located.file)).catch(() => undefined), located.line)
+    const ports = { drivers, ledger: ledger ?? COLD, now, scrub }
+    previews.push(await previewOf(located, line, changes, ports, signal))
+  }
   const engines = await askEngines(
     policies.map(({ resource }) => resource),
     ofKind(changes.objects, 'Provider').map(({ resource }) => resource),
@@ -148,7 +156,8 @@ interface PreviewPorts {
 }
 
 async function previewOf(
-  policy: PreheatPolicy,
+  { resource: policy, file }: Located<PreheatPolicy>,
+  line: LineOf,
   { config, objects }: Plan,
   { drivers, ledger, now, scrub }: PreviewPorts,
   signal: AbortSignal,
@@ -169,7 +178,10 @@ async function previewOf(
     return {
       ...empty,
       items: itemsOf({ ...choice, tasks: choice.tasks.map((task) => scrubbed(task, scrub)) }),
-      leftOut: grouped(choice.leftOut),
+      leftOut: grouped(choice.leftOut, (rule) => {
+        const field = fieldOf(rule, policy)
+        return field === undefined ? '' : ` (${file}:${line(field)})`
+      }),
     }
   } catch (error) {
     if (error instanceof EdgeError || error instanceof OperatorError)
@@ -249,13 +261,51 @@ function lastLook(status: string, instance: string): Instant | undefined {
   return looks.length === 0 ? undefined : Math.max(...looks)
 }
 
-/** One line a repository and rule: a registry has more tags than a reviewer has patience. */
-function grouped(leftOut: readonly LeftOut[]): Preview['leftOut'] {
+/** Where in a policy a rule stands; undefined: it is not the policy's, but the project's or the registry's. */
+function fieldOf(rule: LeftOut['rule'], { criteria }: PreheatPolicy): string | undefined {
+  const { signature, vulnerability } = criteria
+  switch (rule) {
+    case 'repository':
+      return 'spec.filters.repositories'
+    case 'exclude.repository':
+      return 'spec.filters.exclude.repositories'
+    case 'tag':
+      return 'spec.filters.tags'
+    case 'exclude.tag':
+      return 'spec.filters.exclude.tags'
+    case 'label':
+      return 'spec.filters.labels'
+    case 'type':
+      return 'spec.filters.types'
+    case 'newest':
+      return 'spec.filters.newest'
+    case 'platform':
+      return 'spec.platforms'
+    case 'named':
+      return 'spec.artifacts'
+    case 'signature':
+      return ['required', 'verified'].includes(signature.mode) ? 'spec.criteria.signature' : undefined
+    case 'vulnerability':
+      return vulnerability.mode === 'below' ? 'spec.criteria.vulnerability' : undefined
+    case 'untagged':
+    case 'signature-tag':
+    case 'gone':
+      return undefined
+    default:
+      return rule satisfies never
+  }
+}
+
+/**
+ * One line a repository and rule: a registry has more tags than a reviewer has patience. `explain` has each tag.
+ * @param place of a rule, as ` (projects/library/a.yaml:12)`
+ */
+function grouped(leftOut: readonly LeftOut[], place: (rule: LeftOut['rule']) => string): Preview['leftOut'] {
   const groups = new Map<string, { reference: string; reason: string; count: number }>()
   for (const { repository, rule, message } of leftOut) {
     const key = `${repository} ${rule}`
     const group = groups.get(key)
-    if (group === undefined) groups.set(key, { reference: repository, reason: message, count: 1 })
+    if (group === undefined) groups.set(key, { reference: repository, reason: `${message}${place(rule)}`, count: 1 })
     else group.count++
   }
   return [...groups.values()]

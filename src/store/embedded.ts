@@ -13,7 +13,7 @@ import type { Tables } from './tables.ts'
 /** What can be asked of the state while a daemon lives in it. */
 export type Ledger = Pick<
   Store,
-  'applied' | 'schedules' | 'warm' | 'lastExecutions' | 'openExecutions' | 'unsentMissed'
+  'applied' | 'schedules' | 'usedRuns' | 'warm' | 'lastExecutions' | 'openExecutions' | 'unsentMissed'
 > &
   AsyncDisposable
 

@@ -1,6 +1,9 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli } from '../support/cli.ts'
+import { git } from '../support/repository.ts'
 import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
 
 interface Place extends AsyncDisposable {
@@ -131,4 +134,33 @@ test('SIGTERM ends a daemon whose engine has hung, and the next one goes on [K9]
   const next = await cli(['once', '--config', one.site.configFile, '--wait'])
 
   expect(next, next.stderr).toMatchObject({ code: 0, stdout: expect.stringContaining('Success') })
+})
+
+test('plan says in which line stands what leaves an artifact out, and explain which PreheatRun waits', async () => {
+  await using one = await place({}, { enabled: false, filters: { repositories: ['**'], tags: ['v*'] } })
+  await one.harbor.push({ project: 'team', repository: 'app', tags: ['latest'] })
+
+  const explained = await cli(['explain', 'team/release', '--config', one.site.configFile])
+
+  expect(explained.stdout).toMatch(/it is disabled: nothing runs/)
+  expect(explained.stdout).toMatch(/PreheatRun\/first: it waits: policy team\/release is disabled/)
+
+  const folder = join(one.site.root, 'checkout')
+  const file = join(folder, 'projects/team/release.yaml')
+  await git(one.site.root, 'clone', '--quiet', one.site.repository.dir, 'checkout')
+  await writeFile(file, (await readFile(file, 'utf8')).replace('enabled: false', 'enabled: true'))
+  const planned = await cli(['plan', folder, '--config', one.site.configFile])
+
+  const [, written] = /(\d+):/.exec(
+    (await readFile(file, 'utf8'))
+      .split('\n')
+      .flatMap((text, index) => (/^\s+tags:/.test(text) ? `${index + 1}:` : []))
+      .join(''),
+  )!
+  expect(planned.stdout, planned.stderr).toMatch(
+    /no pattern of filters\.tags matches \(projects\/team\/release\.yaml:\d+\)/,
+  )
+  const [, said] = /release\.yaml:(\d+)\)/.exec(planned.stdout)!
+  // The value of the list stands on the key's line or on the next.
+  expect([Number(written), Number(written) + 1]).toContain(Number(said))
 })
