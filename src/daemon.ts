@@ -25,7 +25,7 @@ import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
 import { EdgeError, OperatorError } from './model/errors.ts'
 import type { Emit, Event } from './model/events.ts'
-import type { EndedExecution } from './model/execution.ts'
+import type { EndedExecution, Execution } from './model/execution.ts'
 import { SlotCalculator } from './model/schedule.ts'
 import { ofKind } from './model/resource.ts'
 import { SourceError, type Publisher, type Source } from './model/source.ts'
@@ -148,7 +148,7 @@ export class Daemon {
     this.#tasks = new TaskLoop({
       ...this.#ports,
       limits,
-      onExecutionSettled: (id) => finish(id, this.#ports),
+      onExecutionSettled: (id, signal) => finish(id, this.#ports, signal),
       answers: (provider, signal) => this.#answers(provider, signal),
     })
   }
@@ -235,10 +235,7 @@ export class Daemon {
     const { store } = this.#ports
     this.#adopt(await store.applied())
     await this.#rearm()
-    for (const execution of await store.openExecutions()) {
-      if (execution.state === 'Running' && (await store.openTasks(execution.id)) === 0)
-        await finish(execution.id, this.#ports)
-    }
+    this.#endSettled(await store.openExecutions())
     if ((await store.unsentReports(1)).length > 0) this.#flushAt = this.#ports.clock.now()
   }
 
@@ -473,7 +470,7 @@ export class Daemon {
         await this.#rearm(due)
         this.#selectSoon(stop)
       }
-      const deadline = await this.#expireDue()
+      const deadline = await this.#tendOpen()
       // A slot that waits for the execution before it is in the past, and asked about again in a while.
       const next = this.#timetable.next()?.at ?? Infinity
       const at = next <= clock.now() ? clock.now() + WAITING_SLOT_MS : next
@@ -481,11 +478,18 @@ export class Daemon {
     }
   }
 
-  /** Ends what is over its deadline. @returns the next deadline */
-  async #expireDue(): Promise<Instant> {
+  /** Who did the last task of an execution may be gone before it ended that. */
+  #endSettled(open: readonly Execution[]): void {
+    for (const { id, state } of open) if (state === 'Running') this.#tasks.endIfSettled(id, this.#abort.signal)
+  }
+
+  /** Ends what is over its deadline, and what nobody ended. @returns the next deadline */
+  async #tendOpen(): Promise<Instant> {
     const { clock, store } = this.#ports
     let next = Infinity
-    for (const { id, startedAt, snapshot } of await store.openExecutions()) {
+    const open = await store.openExecutions()
+    this.#endSettled(open)
+    for (const { id, startedAt, snapshot } of open) {
       const { deadlineMs } = snapshot.policy
       if (deadlineMs === undefined) continue
       if (startedAt + deadlineMs <= clock.now()) await expire(id, this.#ports)

@@ -1,4 +1,5 @@
 import { choose, type Purpose } from './execution/choose.ts'
+import { movedTags } from './execution/moved-tags.ts'
 import { failureOf, missingOf, resultOf, withUnresolved } from './report/result.ts'
 import { scrubbed, type Drivers } from './execution/loop.ts'
 import type { Clock } from './model/clock.ts'
@@ -19,6 +20,9 @@ export interface FulfilPorts {
   /** Masks secrets that the other side sent back to us. */
   readonly scrub: (text: string) => string
 }
+
+/** What ending an execution takes. */
+type EndPorts = Pick<FulfilPorts, 'store' | 'clock' | 'emit'>
 
 /**
  * Chooses an execution's artifacts and makes its tasks rows; or ends it, when there is nothing to send or it must not
@@ -50,7 +54,7 @@ export async function selectArtifacts(execution: Selecting, ports: FulfilPorts, 
     if (!(await store.selected(running, tasks))) return
     const unsized = tasks.filter((task) => !isSettled(task) && task.sizeBytes === undefined).length
     emit({ name: 'execution.selected', execution: running, tasks: tasks.length, sizeBytes, unsized })
-    if (tasks.every(isSettled)) await finish(execution.id, ports)
+    if (tasks.every(isSettled)) await finish(execution.id, ports, signal)
   } catch (error) {
     if (signal.aborted) throw signal.reason
     if (!(error instanceof EdgeError || error instanceof OperatorError)) throw error
@@ -62,12 +66,17 @@ function purposeOf(cause: Cause): Purpose {
   return 'upkeep' in cause ? cause.upkeep : 'preheat'
 }
 
-/** Ends an execution whose tasks have all settled. A second call changes nothing. */
-export async function finish(executionId: string, ports: FulfilPorts): Promise<void> {
-  const execution = await ports.store.execution(executionId)
+/**
+ * Ends an execution whose tasks have all settled. A second call changes nothing.
+ * @throws the signal's reason; it is then to be called again
+ */
+export async function finish(executionId: string, ports: FulfilPorts, signal: AbortSignal): Promise<void> {
+  const { store, drivers, clock } = ports
+  const execution = await store.execution(executionId)
   if (execution?.state !== 'Running') return
-  const tasks = (await ports.store.tasks(executionId)).filter(isSettled)
-  const { selection } = execution
+  const tasks = (await store.tasks(executionId)).filter(isSettled)
+  const moved = await movedTags(tasks, () => drivers.source(execution.snapshot.registry), clock, signal)
+  const selection = { ...execution.selection, ...(moved.length > 0 && { movedTags: moved }) }
   await end(execution, selection, withUnresolved(resultOf(tasks), selection), missingOf(selection), ports)
 }
 
@@ -75,7 +84,7 @@ export async function finish(executionId: string, ports: FulfilPorts): Promise<v
  * Ends an execution before its time because somebody asked. What engines were given goes on there.
  * @returns false when it has ended already, or never was
  */
-export async function stop(executionId: string, { by, reason }: Asked, ports: FulfilPorts): Promise<boolean> {
+export async function stop(executionId: string, { by, reason }: Asked, ports: EndPorts): Promise<boolean> {
   const because = reason === '' ? '' : `: ${reason}`
   const error = { code: 'PH8012', message: `stopped by ${by}${because}` } as const
   return giveUp(executionId, () => 'Stopped', 'Stopped', error, ports)
@@ -92,7 +101,7 @@ async function giveUp(
   stateOf: (task: OpenTask) => SettledState,
   withoutTasks: Result,
   error: TaskError,
-  ports: FulfilPorts,
+  ports: EndPorts,
 ): Promise<boolean> {
   const { store, clock } = ports
   const execution = await store.execution(executionId)
@@ -113,7 +122,7 @@ async function end(
   selection: Selection | undefined,
   result: Result,
   reason: { readonly code: Code; readonly message: string } | undefined,
-  { store, clock, emit }: FulfilPorts,
+  { store, clock, emit }: EndPorts,
 ): Promise<boolean> {
   const tasks = (await store.tasks(id)).filter(isSettled)
   const failure = failureOf(tasks, reason)

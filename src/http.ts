@@ -112,6 +112,8 @@ export class HttpOrigin implements AsyncDisposable {
           headers,
           body: request.body ?? null,
           signal: both,
+          // undici closes the connection after a HEAD otherwise: a handshake a tag, thousands in a listing.
+          reset: false,
           ...timeouts,
         })
         return { status: answer.statusCode, headers: flat(answer.headers), bytes: await read(answer) }

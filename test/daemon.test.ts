@@ -11,7 +11,8 @@ import { DaemonOperations } from '../src/operate.ts'
 import { openEmbeddedStore } from '../src/store/embedded.ts'
 import type { Store } from '../src/store/store.ts'
 import { ManualClock } from './support/clock.ts'
-import { candidate, digest, EXAMPLE_AT } from './support/examples.ts'
+import { settledTask } from './support/ended.ts'
+import { candidate, digest, EXAMPLE_AT, execution } from './support/examples.ts'
 import { MemoryEngine, MemorySource } from './support/ports.ts'
 import { temporaryFolder } from './support/repository.ts'
 import { policyYaml, resourceYaml } from './support/site.ts'
@@ -319,4 +320,32 @@ test('two policies that want the same digest at the same provider are one job [E
   await one.until(() => one.ended().length > 1)
 
   expect(one.engine.submitted).toHaveLength(1)
+})
+
+test('an execution whose tasks are done, and whose worker was gone before it ended it, is ended', async () => {
+  await using one = await place({})
+  const left = execution({ id: '20261121T015900Z-00000001', policyKey: KEY })
+  const selection = { digest: digest('selection'), considered: 1, selected: 1, skipped: 0 }
+  await one.store.begin(left, {})
+  await one.store.selected({ ...left, state: 'Running', selection }, [settledTask({ executionId: left.id })])
+
+  await one.until(() => one.ended().length > 0)
+
+  expect(await one.store.execution(left.id)).toMatchObject({ state: 'Ended', result: 'Success' })
+})
+
+test('a tag that moves while its image is preheated is named by the execution that selected it [R6]', async () => {
+  await using one = await place({})
+  one.engine.gate = () => {
+    one.source.tags.set('library/app:v1', digest(2))
+    return Promise.resolve()
+  }
+  const id = await one.operations.begin('release', ADA)
+
+  await one.until(() => one.ended().length > 0)
+
+  expect(await one.store.execution(id)).toMatchObject({
+    selection: { movedTags: [{ artifact: 'library/app:v1', digest: digest(2) }] },
+  })
+  expect((await one.store.tasks(id)).map(({ order }) => order)).toMatchObject([{ digest: digest(1) }])
 })

@@ -52,6 +52,17 @@ test('any status is an answer, and a redirect is not followed [S1]', async () =>
   expect(server.seen).toHaveLength(1)
 })
 
+test('connections are used again after a HEAD', async () => {
+  await using server = await ScriptedServer.start({ status: 200 })
+  await using http = origin(server.endpoint)
+
+  for (let tag = 0; tag < 20; tag++) await http.send({ ...get, method: 'HEAD' }, never)
+
+  expect(server.seen).toHaveLength(20)
+  // A second one is opened where the next request is faster than the news that the last is over.
+  expect(server.connections).toBeLessThanOrEqual(2)
+})
+
 test('the path of an endpoint stays in front of every request', async () => {
   await using server = await ScriptedServer.start({ status: 200 })
   await using http = origin(`${server.endpoint}/manager/`)

@@ -29,7 +29,7 @@ export interface Limits {
 export interface LoopPorts {
   readonly store: Pick<
     Store,
-    'due' | 'nextDueAt' | 'openArtifacts' | 'claim' | 'renew' | 'saveStep' | 'release' | 'execution' | 'openTasks'
+    'due' | 'nextDueAt' | 'openArtifacts' | 'claim' | 'renew' | 'saveStep' | 'release' | 'execution' | 'hasOpenTasks'
   >
   readonly drivers: Drivers
   readonly limits: Limits
@@ -39,7 +39,7 @@ export interface LoopPorts {
   /** Masks secrets that the other side sent back to us. */
   readonly scrub: (text: string) => string
   /** Called when the last task of an execution has settled; again, where several settle at once. */
-  readonly onExecutionSettled: (executionId: string) => Promise<void>
+  readonly onExecutionSettled: (executionId: string, signal: AbortSignal) => Promise<void>
   /** Does a provider answer, whatever it says? */
   readonly answers: (provider: string, signal: AbortSignal) => Promise<boolean>
 }
@@ -84,8 +84,10 @@ export class TaskLoop {
   /** Tasks of those steps: a lease that runs out under a long step is no reason to take it twice. */
   readonly #tasks = new Set<string>()
   readonly #snapshots = new Map<string, Promise<Snapshot | undefined>>()
+  /** Looks at executions of which a task has settled. */
+  readonly #looks = new Set<Promise<void>>()
   /** Executions that are being ended. */
-  readonly #endings = new Map<string, Promise<void>>()
+  readonly #ending = new Set<string>()
   readonly #breakers = new Map<string, Breaker>()
   readonly #questions = new Map<string, Promise<void>>()
   /** Artifacts by registry that engines may be pulling: when it was counted, and what was begun since. */
@@ -137,7 +139,7 @@ export class TaskLoop {
         const rest = this.#rest.signal
         if ((await this.#claimDue(abort)) > 0) continue
         const nextDueAt = await store.nextDueAt()
-        if (this.#steps.size === 0 && enough(nextDueAt)) return
+        if (this.#steps.size === 0 && this.#looks.size === 0 && enough(nextDueAt)) return
         const now = clock.now()
         const recountAt = (this.#counted?.at ?? now) + COUNT_EVERY_MS
         await this.#sleepUntil(
@@ -150,6 +152,7 @@ export class TaskLoop {
       }
     } finally {
       await Promise.allSettled([...this.#steps.keys(), ...this.#questions.values()])
+      await Promise.allSettled(this.#looks)
       over.abort()
       await renewing
     }
@@ -269,8 +272,8 @@ export class TaskLoop {
     const alongWith = await store.release(next)
     emit({ name: 'task.changed', task: next })
     this.#heed(task, next)
-    if (isSettled(next)) await this.#settled(next.executionId)
-    for (const executionId of alongWith) await this.#settled(executionId)
+    for (const executionId of isSettled(next) ? [next.executionId, ...alongWith] : alongWith)
+      this.endIfSettled(executionId, abort)
   }
 
   /** What an execution keeps never changes, and every step of its tasks asks for it. */
@@ -283,21 +286,30 @@ export class TaskLoop {
     return snapshot
   }
 
-  /** Many tasks settle at once; the first to see that none is open ends their execution, and the others wait for it. */
-  async #settled(executionId: string): Promise<void> {
-    const { store, onExecutionSettled } = this.#ports
-    const ending = this.#endings.get(executionId)
-    if (ending !== undefined) {
-      await ending
-      return
-    }
-    if ((await store.openTasks(executionId)) > 0) return
-    const first = this.#endings.get(executionId) ?? onExecutionSettled(executionId)
-    this.#endings.set(executionId, first)
+  /**
+   * Ends an execution if none of its tasks is open. Beside the steps, because an execution may take a while to end and
+   * no task is to wait for that; of several tasks that settle at once the first to see it does it.
+   */
+  endIfSettled(executionId: string, abort: AbortSignal): void {
+    const looked = this.#end(executionId, abort)
+      .catch((error: unknown) => {
+        if (!abort.aborted) this.#failure ??= { error }
+      })
+      .finally(() => {
+        this.#looks.delete(looked)
+        this.#rest.abort()
+      })
+    this.#looks.add(looked)
+  }
+
+  async #end(executionId: string, abort: AbortSignal): Promise<void> {
+    if (await this.#ports.store.hasOpenTasks(executionId)) return
+    if (this.#ending.has(executionId)) return
+    this.#ending.add(executionId)
     try {
-      await first
+      await this.#ports.onExecutionSettled(executionId, abort)
     } finally {
-      this.#endings.delete(executionId)
+      this.#ending.delete(executionId)
       this.#snapshots.delete(executionId)
     }
   }

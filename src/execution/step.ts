@@ -59,44 +59,7 @@ async function planJobs(task: OpenTask, ports: StepPorts, signal: AbortSignal): 
   }
   // Which jobs a task needs is mostly known without asking, so its first is submitted in the same step.
   const next = nextStep(ready)
-  if (next?.kind !== 'submit') return ready
-  const moved = await movedTags(ready, ports, signal)
-  return await submitJob(moved.length > 0 ? { ...ready, movedTags: moved } : ready, next, ports, signal)
-}
-
-/** Tags beyond these are not asked for. */
-const MOST_TAGS = 10
-/** How long a submission waits for where the tags are. */
-const TAGS_MS = 2_000
-
-/**
- * Which of an artifact's tags point elsewhere by now, or nowhere: what is preheated is the digest that was selected, and
- * the report says so. Each is asked for once. Of one that the registry does not tell, or not in time, nothing is claimed:
- * it is for the report alone, and no task fails or waits for it.
- */
-async function movedTags({ subject }: OpenTask, { source, clock }: StepPorts, signal: AbortSignal): Promise<string[]> {
-  if ('file' in subject || subject.tags.length === 0) return []
-  const { repository, digest, tags } = subject
-  const moved = new Set<string>()
-  const enough = new AbortController()
-  const stop = () => {
-    enough.abort(signal.reason)
-  }
-  signal.addEventListener('abort', stop, { once: true })
-  const questions = tags.slice(0, MOST_TAGS).map(async (tag) => {
-    try {
-      if ((await source.resolve(repository, tag, enough.signal)) !== digest) moved.add(tag)
-    } catch (error) {
-      if (!enough.signal.aborted && !(error instanceof EdgeError || error instanceof OperatorError)) throw error
-    }
-  })
-  try {
-    await Promise.race([Promise.all(questions), clock.sleepUntil(clock.now() + TAGS_MS, enough.signal)])
-  } finally {
-    signal.removeEventListener('abort', stop)
-    enough.abort()
-  }
-  return tags.filter((tag) => moved.has(tag))
+  return next?.kind === 'submit' ? await submitJob(ready, next, ports, signal) : ready
 }
 
 async function submitJob(

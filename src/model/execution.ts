@@ -3,6 +3,7 @@ import type { EventKind, PreheatPolicy, Refresh } from './policy.ts'
 import type { Provider } from './provider.ts'
 import type { Registry } from './registry.ts'
 import type { Code } from './codes.ts'
+import type { Digest } from './artifact.ts'
 import type { Scope } from './provider.ts'
 
 /** What is done for images that are warm already. `drift`: they are looked at; `keep_warm`: they are preheated again. */
@@ -76,6 +77,8 @@ export interface Selection {
   readonly skipped: number
   /** Artifacts that the policy names and the registry does not have; absent for none. */
   readonly unresolved?: readonly Unresolved[]
+  /** Tags that point elsewhere by the end of the execution; absent: none, or nobody could tell. */
+  readonly movedTags?: readonly MovedTag[]
 }
 
 /** An artifact that a policy names and the registry does not have, or does not show. */
@@ -84,6 +87,14 @@ export interface Unresolved {
   readonly artifact: string
   readonly code: Code
   readonly message: string
+}
+
+/** A tag that selected an artifact, which was preheated by the digest that it pointed at then. */
+export interface MovedTag {
+  /** `library/app:latest` */
+  readonly artifact: string
+  /** Where it points now; undefined: there is no such tag any more. */
+  readonly digest: Digest | undefined
 }
 
 interface ExecutionIdentity {

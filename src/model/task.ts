@@ -125,11 +125,6 @@ interface Progress {
   /** Empty until the engine was asked which jobs the order needs. */
   readonly jobs: readonly Job[]
   readonly startedAt: Instant | undefined
-  /**
-   * Of the tags that selected it those that pointed elsewhere, or nowhere, when it was first submitted; absent: none did,
-   * or nobody could tell.
-   */
-  readonly movedTags?: readonly string[]
   /** The last thing that went wrong on the way, kept for the report. */
   readonly error: TaskError | undefined
   /** Faults in a row on the current step; resets when the engine answers. */

@@ -59,6 +59,7 @@ export function renderExecutionReport(execution: EndedExecution, tasks: readonly
             code,
             message: excerpt(message),
           })),
+          movedTags: selection.movedTags?.map(({ artifact, digest }) => ({ artifact: excerpt(artifact, 400), digest })),
         },
         tasks: settledTasks(tasks).map(renderTask),
       },
@@ -152,13 +153,12 @@ function renderTask(task: SettledTask): unknown {
 }
 
 /** `artifact`, or `file`, which has no size that anybody could know. */
-function subjectOf({ subject, order, sizeBytes, movedTags }: SettledTask): object {
+function subjectOf({ subject, order, sizeBytes }: SettledTask): object {
   if ('file' in subject) return { file: subject.file }
   return {
     artifact: {
       repository: excerpt(subject.repository, 300),
       tags: subject.tags.map((tag) => excerpt(tag)),
-      movedTags: movedTags?.map((tag) => excerpt(tag)),
       digest: subject.digest,
       platforms: manifestsOf(order).flatMap(({ platform }) => (platform === undefined ? [] : excerpt(platform))),
       sizeBytes,

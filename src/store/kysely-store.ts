@@ -353,14 +353,15 @@ export class KyselyStore implements Store {
       .execute()
   }
 
-  async openTasks(executionId: string): Promise<number> {
-    const { count } = await this.#db
+  async hasOpenTasks(executionId: string): Promise<boolean> {
+    const open = await this.#db
       .selectFrom('tasks')
-      .select((on) => on.fn.countAll().as('count'))
+      .select('id')
       .where('execution_id', '=', executionId)
       .where('next_at', 'is not', null)
-      .executeTakeFirstOrThrow()
-    return Number(count)
+      .limit(1)
+      .executeTakeFirst()
+    return open !== undefined
   }
 
   async tasks(executionId: string): Promise<Task[]> {

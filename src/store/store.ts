@@ -197,8 +197,8 @@ export interface Store extends AsyncDisposable {
   /** Gives back every task that a former life of this worker had claimed. To be called at its start. */
   releaseLeases(): Promise<void>
 
-  /** How many tasks of an execution have not settled. */
-  openTasks(executionId: string): Promise<number>
+  /** Has an execution a task that has not settled? */
+  hasOpenTasks(executionId: string): Promise<boolean>
 
   /** All tasks of an execution in the order of their ids. */
   tasks(executionId: string): Promise<Task[]>

@@ -181,7 +181,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await store.selected(running(execution()), [failed, taskAt('2')])
 
       expect(await store.claim(PENDING, 10, CAPS, NOW, LEASE_MS)).toEqual([taskAt('2')])
-      expect(await store.openTasks(execution().id)).toBe(1)
+      expect(await store.hasOpenTasks(execution().id)).toBe(true)
       expect(await store.tasks(execution().id)).toEqual([failed, taskAt('2')])
     })
 
@@ -194,7 +194,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
         Array.from({ length: 4200 }, (_, n) => taskAt(String(n).padStart(4, '0'))),
       )
 
-      expect(await store.openTasks(execution().id)).toBe(4200)
+      expect(await store.tasks(execution().id)).toHaveLength(4200)
     })
 
     test('ends once: a second end changes nothing', async () => {
@@ -425,7 +425,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       expect(await store.tasks(execution().id)).toEqual([lost])
       expect(await store.claim(PENDING, 9, CAPS, NOW + DAY_MS, LEASE_MS)).toEqual([])
-      expect(await store.openTasks(execution().id)).toBe(0)
+      expect(await store.hasOpenTasks(execution().id)).toBe(false)
       expect(await store.warm([lost.ledgerKey])).toEqual([])
     })
 
@@ -498,7 +498,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       const along = await store.release(settled(first!, 'Succeeded'))
 
       expect(along).toEqual([second.id])
-      expect(await store.openTasks(second.id)).toBe(0)
+      expect(await store.hasOpenTasks(second.id)).toBe(false)
       expect(await store.tasks(second.id)).toMatchObject([{ state: 'Succeeded', attempts: 0, evidence: evidence() }])
     })
 
@@ -531,7 +531,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
       await store.giveUp(execution().id, (open) => settled(open, 'Stopped'))
 
-      expect(await store.openTasks(execution().id)).toBe(0)
+      expect(await store.hasOpenTasks(execution().id)).toBe(false)
       expect((await store.tasks(execution().id)).map(({ state }) => state)).toEqual(['Stopped', 'Stopped'])
       await expect(store.release(claimed!)).rejects.toThrow('was taken over')
     })

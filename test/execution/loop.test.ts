@@ -19,6 +19,8 @@ interface Bench extends AsyncDisposable {
   readonly engines: ReadonlyMap<string, MemoryEngine>
   readonly events: Event[]
   readonly settled: string[]
+  /** What ending an execution waits for. */
+  ending: () => Promise<void>
   loop(limits?: Partial<Limits>): TaskLoop
 }
 
@@ -40,12 +42,13 @@ async function bench(tasks: readonly OpenTask[]): Promise<Bench> {
   )
   const events: Event[] = []
   const settled: string[] = []
-  return {
+  const one: Bench = {
     store,
     clock,
     engines,
     events,
     settled,
+    ending: () => Promise.resolve(),
     loop: (limits = {}) =>
       new TaskLoop({
         store,
@@ -62,7 +65,7 @@ async function bench(tasks: readonly OpenTask[]): Promise<Bench> {
             .then(({ ok }) => ok),
         onExecutionSettled: (executionId) => {
           settled.push(executionId)
-          return Promise.resolve()
+          return one.ending()
         },
       }),
     async [Symbol.asyncDispose]() {
@@ -70,6 +73,7 @@ async function bench(tasks: readonly OpenTask[]): Promise<Bench> {
       await folder[Symbol.asyncDispose]()
     },
   }
+  return one
 }
 
 function tasks(count: number, overrides: Partial<OpenTask> = {}): OpenTask[] {
@@ -102,6 +106,34 @@ test('every task is submitted once, looked at and settled with evidence, and the
   expect(one.engines.get('dragonfly-eu')!.submitted).toHaveLength(20)
   expect(new Set(one.settled)).toEqual(new Set([id]))
   expect(await one.store.warm(tasks(20).map(({ ledgerKey }) => ledgerKey))).toHaveLength(20)
+})
+
+test('an execution that takes a while to end keeps no other task waiting, and the loop waits for its end', async () => {
+  await using one = await bench(tasks(1))
+  const later = execution({ id: '20261121T030000Z-00000002', snapshot: snapshot() })
+  const [of] = tasks(1, { executionId: later.id, provider: 'dragonfly-eu' })
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => (release = resolve))
+  one.ending = () => released
+  const stop = new AbortController()
+  let isOver = false
+  const running = one
+    .loop()
+    .run(() => false, stop.signal, never)
+    .then(() => (isOver = true))
+  await until(() => Promise.resolve(one.settled.includes(id)), one)
+
+  await one.store.begin(later, {})
+  const selection = { digest: 'sha256:0', considered: 1, selected: 1, skipped: 0 }
+  await one.store.selected({ ...later, state: 'Running', selection }, [of!])
+  await until(() => Promise.resolve(one.settled.includes(later.id)), one)
+  stop.abort(new Error('enough'))
+  await turnOfTheLoop()
+  expect(isOver).toBe(false)
+
+  release()
+  await running
+  expect(one.settled).toEqual([id, later.id])
 })
 
 test('a hung engine does not delay another engine’s tasks [E3]', async () => {

@@ -182,10 +182,16 @@ spec:
     ])
   })
 
-  it('names the tags that had moved when it was submitted', () => {
-    const moved = { ...succeeded, movedTags: ['latest'] }
-    const { text } = renderExecutionReport(execution, [moved, partial], 'eu')
-    expect(keepsToSchema(text).spec.tasks.map(({ artifact }) => artifact?.movedTags)).toEqual([['latest'], undefined])
+  it('names the tags that point elsewhere by the end, and where, or that they are gone [R6]', () => {
+    const movedTags = [
+      { artifact: 'library/app:gone', digest: undefined },
+      { artifact: 'library/app:latest', digest: digest(2) },
+    ]
+    const selection = { ...execution.selection!, movedTags }
+    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu')
+    expect(keepsToSchema(text).spec.selection).toMatchObject({
+      movedTags: [{ artifact: 'library/app:gone' }, { artifact: 'library/app:latest', digest: digest(2) }],
+    })
   })
 
   it('names artifacts that the policy names and the registry does not have', () => {
@@ -280,7 +286,7 @@ interface Report {
   readonly spec: {
     readonly selection?: object
     readonly tasks: readonly {
-      readonly artifact?: { readonly movedTags?: readonly string[] }
+      readonly artifact?: object
       readonly file?: string
       readonly missing?: readonly string[]
       readonly jobs: readonly object[]

@@ -83,6 +83,8 @@ export type Script =
 export class ScriptedServer implements AsyncDisposable {
   readonly seen: { readonly line: string; readonly headers: IncomingHttpHeaders; readonly body: string }[] = []
   script: Script
+  /** How many were opened. */
+  connections = 0
   readonly #server = createServer((request, response) => {
     void text(request).then((body) => {
       this.seen.push({ line: `${request.method} ${request.url}`, headers: request.headers, body })
@@ -93,6 +95,7 @@ export class ScriptedServer implements AsyncDisposable {
 
   private constructor(script: Script) {
     this.script = script
+    this.#server.on('connection', () => this.connections++)
   }
 
   static async start(script: Script): Promise<ScriptedServer> {
