@@ -106,7 +106,6 @@ export class Daemon {
   readonly #timetable = new Timetable()
   readonly #fingerprints = new Map<string, string>()
   readonly #abort = new AbortController()
-  readonly #ended: EndedExecution[] = []
   #applied: Applied | undefined
   #submitsInFlight: ReadonlyMap<string, number> = new Map()
   #openArtifacts: ReadonlyMap<string, number> = new Map()
@@ -151,11 +150,6 @@ export class Daemon {
       onExecutionSettled: (id, signal) => finish(id, this.#ports, signal),
       answers: (provider, signal) => this.#answers(provider, signal),
     })
-  }
-
-  /** Executions that ended since this daemon was made. */
-  get ended(): readonly EndedExecution[] {
-    return this.#ended
   }
 
   /** The source may have moved. */
@@ -652,7 +646,6 @@ export class Daemon {
   }
 
   #onEnded(execution: EndedExecution): void {
-    this.#ended.push(execution)
     const { flushIntervalMs, flushRestMs } = this.#ports.settings
     this.#flushWithin(flushRestMs)
     if (flushIntervalMs >= flushRestMs) return

@@ -1,4 +1,5 @@
 import { Closers } from '../closers.ts'
+import type { Daemon } from '../daemon.ts'
 import { policyAddress } from '../model/policy.ts'
 import type { EndedExecution } from '../model/execution.ts'
 import type { Reconciled } from '../reconcile.ts'
@@ -27,6 +28,7 @@ export async function once(options: OnceOptions, io: Io, stop: AbortSignal): Pro
     () => undefined,
     closers,
   )
+  const ended = collectEnded(daemon)
   const reconciled = await daemon.once(
     async () => {
       await daemon.beginDue(() => true)
@@ -37,9 +39,18 @@ export async function once(options: OnceOptions, io: Io, stop: AbortSignal): Pro
   )
   const invalid = isInvalid(reconciled.applied)
   if (invalid && reconciled.kind !== 'applied') io.err(stillBroken(reconciled.applied))
-  printEnded(reconciled, daemon.ended, options.output, io)
-  if (reconciled.kind === 'failed' || !areGood(daemon.ended, options.allowUnverified)) return exit.failed
+  printEnded(reconciled, ended, options.output, io)
+  if (reconciled.kind === 'failed' || !areGood(ended, options.allowUnverified)) return exit.failed
   return invalid ? exit.invalid : exit.ok
+}
+
+/** Gathers what ends from now on. */
+export function collectEnded(daemon: Daemon): readonly EndedExecution[] {
+  const ended: EndedExecution[] = []
+  daemon.watch((event) => {
+    if (event.name === 'execution.ended') ended.push(event.execution)
+  })
+  return ended
 }
 
 /** What ended, as a result. */

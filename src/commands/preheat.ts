@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { Closers } from '../closers.ts'
 import { connectControl, type RemoteOperations } from '../serve/client.ts'
 import { exit, type Exit, type Io } from './command.ts'
-import { areGood, printEnded, type OnceOptions } from './once.ts'
+import { areGood, collectEnded, printEnded, type OnceOptions } from './once.ts'
 import { emitFor, loadSettings, openDaemon, openSecretsOf } from './open.ts'
 import { userName } from './operator.ts'
 
@@ -32,9 +32,10 @@ export async function preheat(policy: string, options: PreheatOptions, io: Io, s
   const begin = async () => {
     await daemon.beginManual(policy, { by, reason: options.reason })
   }
+  const ended = collectEnded(daemon)
   const reconciled = await daemon.once(begin, options.wait, stop)
-  printEnded(reconciled, daemon.ended, options.output, io)
-  return areGood(daemon.ended, options.allowUnverified) ? exit.ok : exit.failed
+  printEnded(reconciled, ended, options.output, io)
+  return areGood(ended, options.allowUnverified) ? exit.ok : exit.failed
 }
 
 async function through(
