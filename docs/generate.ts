@@ -28,7 +28,6 @@ interface Schema {
   readonly properties?: Readonly<Record<string, Schema>>
   readonly patternProperties?: Readonly<Record<string, Schema>>
   readonly additionalProperties?: boolean | Schema
-  readonly 'x-preheatd-since'?: string
   readonly 'x-preheatd-later-values'?: readonly unknown[]
 }
 
@@ -43,8 +42,6 @@ interface Field {
   readonly path: string
   readonly field: Resolved
   readonly isRequired: boolean
-  /** It, or something that it stands in, is not built. */
-  readonly isLater: boolean
 }
 
 const KINDS = [
@@ -115,21 +112,20 @@ function resolved(schema: Schema, file: string): Resolved {
 }
 
 /** A field and all fields inside it, depth first. */
-function* fieldsOf(path: string, field: Resolved, isRequired: boolean, isInsideLater: boolean): Generator<Field> {
-  const isLater = isInsideLater || field.schema['x-preheatd-since'] !== undefined
-  yield { path, field, isRequired, isLater }
+function* fieldsOf(path: string, field: Resolved, isRequired: boolean): Generator<Field> {
+  yield { path, field, isRequired }
   // Said once for all kinds.
-  if (field.definition !== 'metadata') yield* fieldsInside(path, field, isLater)
+  if (field.definition !== 'metadata') yield* fieldsInside(path, field)
 }
 
-function* fieldsInside(path: string, { schema, file }: Resolved, isLater: boolean): Generator<Field> {
+function* fieldsInside(path: string, { schema, file }: Resolved): Generator<Field> {
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
     const at = path === '' ? name : `${path}.${name}`
-    yield* fieldsOf(at, resolved(property, file), schema.required?.includes(name) === true, isLater)
+    yield* fieldsOf(at, resolved(property, file), schema.required?.includes(name) === true)
   }
   const entry = Object.values(schema.patternProperties ?? {})[0]
-  if (entry !== undefined) yield* fieldsInside(`${path}.<name>`, resolved(entry, file), isLater)
-  if (schema.items !== undefined) yield* fieldsInside(`${path}[]`, resolved(schema.items, file), isLater)
+  if (entry !== undefined) yield* fieldsInside(`${path}.<name>`, resolved(entry, file))
+  if (schema.items !== undefined) yield* fieldsInside(`${path}[]`, resolved(schema.items, file))
 }
 
 function typeOf({ schema, definition, file }: Resolved): string {
@@ -166,7 +162,7 @@ function original(definition: string): Schema {
   throw new Error(`there is no definition ${definition}`)
 }
 
-function fieldLine({ path, field, isRequired, isLater }: Field): string {
+function fieldLine({ path, field, isRequired }: Field): string {
   const { schema, definition } = field
   const laterValues = schema['x-preheatd-later-values']
   // Those of a format stand where the format is explained.
@@ -176,8 +172,7 @@ function fieldLine({ path, field, isRequired, isLater }: Field): string {
     schema.description === schema.const ? '' : plain(schema.description ?? ''),
     schema.default === undefined ? '' : `Default: ${code(schema.default)}.`,
     examples === undefined || examples.length === 0 ? '' : `Example: ${examples.map(code).join(' or ')}.`,
-    isLater ? '**Not built yet.**' : '',
-    isLater || laterValues === undefined ? '' : `**Not built yet:** ${laterValues.map(code).join(', ')}.`,
+    laterValues === undefined ? '' : `**Not built yet:** ${laterValues.map(code).join(', ')}.`,
   ]
   return `- \`${path}\`: ${words.filter(Boolean).join(' ')}`
 }
@@ -186,7 +181,7 @@ function fieldLine({ path, field, isRequired, isLater }: Field): string {
 function kindSection(name: string): string {
   const file = `${name}.schema.json`
   const schema = documents.get(file)!
-  const fields = [...fieldsInside('', { schema, definition: undefined, file }, false)]
+  const fields = [...fieldsInside('', { schema, definition: undefined, file })]
   const groups = new Map<string, string[]>()
   for (const field of fields) {
     const group = groupOf(field.path, fields)
@@ -209,7 +204,7 @@ function groupOf(path: string, all: readonly Field[]): string {
 
 function metadataSection(): string {
   const metadata = resolved({ $ref: 'common.schema.json#/$defs/metadata' }, '')
-  return `## Metadata\n\nThe same for every kind.\n\n${[...fieldsInside('metadata', metadata, false)].map(fieldLine).join('\n')}`
+  return `## Metadata\n\nThe same for every kind.\n\n${[...fieldsInside('metadata', metadata)].map(fieldLine).join('\n')}`
 }
 
 function formatSection([name, schema]: [string, Schema]): string {

@@ -6,7 +6,7 @@ import type { Emit } from './model/events.ts'
 import type { Cause, ConfigCommit, Execution, Snapshot } from './model/execution.ts'
 import { endOfSuspension, policyAddress, type PreheatPolicy, type Refresh } from './model/policy.ts'
 import { ofKind, resourceKey, type Located } from './model/resource.ts'
-import type { PreheatRun } from './model/run.ts'
+import { isArtifactRun, isExpired, type PreheatRun } from './model/run.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { SlotCalculator } from './model/schedule.ts'
 import { dueSlots } from './trigger/scheduler.ts'
@@ -264,18 +264,32 @@ export function waitingRuns(applied: Applied, used: ReadonlySet<string>, now: In
   })
 }
 
-/** Neither used up nor expired. */
-function openRuns({ objects }: Applied, used: ReadonlySet<string>, now: Instant): Located<PreheatRun>[] {
-  return ofKind(objects, 'PreheatRun').filter(
-    ({ resource: { name, digest, expiresAt } }) =>
-      !used.has(`${name} ${digest}`) && (expiresAt === undefined || expiresAt > now),
-  )
+/**
+ * PreheatRuns that are neither used up nor expired.
+ * @param used as {@link Store.usedRuns} tells them
+ */
+export function openRuns(
+  { objects }: Pick<Applied, 'objects'>,
+  used: ReadonlySet<string>,
+  now: Instant,
+): Located<PreheatRun>[] {
+  return ofKind(objects, 'PreheatRun').filter(({ resource }) => !isUsed(resource, used) && !isExpired(resource, now))
+}
+
+/** Did it run already, as {@link Store.usedRuns} tells? */
+export function isUsed({ name, digest }: PreheatRun, used: ReadonlySet<string>): boolean {
+  return used.has(`${name} ${digest}`)
 }
 
 function executionOfRun(run: PreheatRun, applied: Applied, now: Instant): Selecting | CannotBegin {
   try {
     const policies = ofKind(applied.objects, 'PreheatPolicy').map(({ resource }) => resource)
     const cause: Cause = { type: 'manual', run: { name: run.name, digest: run.digest, reason: run.reason } }
+    if (isArtifactRun(run)) {
+      const execution = newExecution(run.ownPolicy, cause, now, undefined, applied, now)
+      // No execution of a policy, not even of one that is called like it.
+      return { ...execution, policyKey: resourceKey(run) }
+    }
     return newExecution(policyNamed(run.policy, policies), cause, now, run.refresh, applied, now)
   } catch (error) {
     if (error instanceof CannotBegin) return error
@@ -356,7 +370,7 @@ export function newExecution(
 
 function snapshotOf(policy: PreheatPolicy, refresh: Refresh | undefined, { config, objects }: Declared): Snapshot {
   const registry = ofKind(objects, 'Registry').find(({ resource }) => resource.name === policy.registry)?.resource
-  if (registry === undefined) throw new CannotBegin(`registry ${policy.registry} is not declared any more`)
+  if (registry === undefined) throw new CannotBegin(`registry ${policy.registry} is not declared`)
   const providers = ofKind(objects, 'Provider').map(({ resource }) => resource)
   const targets = targetsOf(policy, providers)
   if (!targets.ok) throw new CannotBegin(targets.message)

@@ -117,7 +117,8 @@ class OpenNotifier implements Notifier {
   }
 
   #send(notice: Notice): void {
-    const policy = notice.object.kind === 'PreheatPolicy' ? notice.object.name : undefined
+    const { kind, name: address } = notice.object
+    const policy = kind === 'PreheatPolicy' || kind === 'PreheatRun' ? address : undefined
     const wanted = this.#channels.filter(
       ({ concerns, isErrorOnly }) => concerns(policy) && (notice.severity === 'error' || !isErrorOnly),
     )

@@ -6,7 +6,7 @@ import type { Event } from './model/events.ts'
 import type { Execution } from './model/execution.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { policyAddress, type PreheatPolicy } from './model/policy.ts'
-import { ofKind, resourceKey } from './model/resource.ts'
+import { executables, ofKind, resourceKey } from './model/resource.ts'
 import { isSettled, type Task } from './model/task.ts'
 import type { Asked, ExecutionView, Operations, StatusView } from './model/operations.ts'
 import { executionView, nextSlots, standing } from './standing.ts'
@@ -54,7 +54,7 @@ export class DaemonOperations implements Operations {
   }
 
   async executions(policy: string | undefined, limit: number): Promise<readonly ExecutionView[]> {
-    const key = policy === undefined ? undefined : resourceKey(this.#policy(policy))
+    const key = policy === undefined ? undefined : this.#executed(policy)
     const views: ExecutionView[] = []
     for (const execution of await this.#store.recent(key, limit))
       views.push(executionView({ execution, tasks: await this.#store.tasks(execution.id) }, causeText))
@@ -123,6 +123,17 @@ export class DaemonOperations implements Operations {
     const found = findPolicy(name, policies)
     if (!found.ok) throw new CannotBegin(found.message)
     return found.policy
+  }
+
+  /** The key under which executions are kept of a policy, or of a run with artifacts of its own. */
+  #executed(name: string): string {
+    const located = executables(this.#daemon.applied?.objects ?? [])
+    const found = findPolicy(
+      name,
+      located.map(({ resource }) => resource),
+    )
+    if (!found.ok) throw new CannotBegin(found.message)
+    return located.find(({ resource }) => resource === found.policy)!.key
   }
 
   #keyOf(policy: string | undefined): string {

@@ -1,5 +1,5 @@
 import tmp from 'tmp'
-import { CannotBegin, newExecution, waitingRuns } from '../begin.ts'
+import { CannotBegin, isUsed, newExecution, waitingRuns } from '../begin.ts'
 import { systemClock } from '../clock.ts'
 import { Closers } from '../closers.ts'
 import { linesOf, type LineOf } from '../config/lines.ts'
@@ -11,7 +11,8 @@ import { formatDuration, formatInstant, type Instant } from '../model/duration.t
 import { EdgeError, OperatorError } from '../model/errors.ts'
 import type { EndedExecution } from '../model/execution.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
-import { ofKind, type Located } from '../model/resource.ts'
+import { executables, executedKind, ofKind, type Located } from '../model/resource.ts'
+import { isArtifactRun, isExpired } from '../model/run.ts'
 import { readConfig } from '../reconcile.ts'
 import { openLedger, type Ledger } from '../store/embedded.ts'
 import { nextSlotOf } from '../trigger/scheduler.ts'
@@ -62,7 +63,7 @@ export async function explain(
     )
     const ports = { source: await drivers.source(snapshot.registry), ledger: ledger ?? COLD, since: now, now }
     const explained = await explainPolicy(snapshot, asking(artifact, policy), ports, signal)
-    const why = [...(await whyNot(found, ledger, now)), ...(await waitingFor(policy, config, ledger, now))]
+    const why = [...(await whyNot(found, ledger, now)), ...(await runsOf(found, config, ledger, now))]
     const standing = { located: found, why, line: linesOf(bytes, found.line) }
     io.out(scrub(options.output === 'json' ? json(standing, explained) : text(standing, explained, io)))
     return exit.ok
@@ -78,7 +79,7 @@ const COLD: Pick<Ledger, 'warm'> = { warm: () => Promise.resolve([]) }
 
 /** @throws {CannotBegin} saying why there is none */
 function policyNamed(name: string, { objects, stalled, problems }: Config): Located<PreheatPolicy> {
-  const located = ofKind(objects, 'PreheatPolicy')
+  const located = executables(objects)
   const found = findPolicy(
     name,
     located.map(({ resource }) => resource),
@@ -116,7 +117,8 @@ async function whyNot(
     why.push(`it is suspended${until}${policy.suspend.reason === '' ? '' : `: ${policy.suspend.reason}`}`)
   }
   const next = nextSlotOf(policy, now)
-  if (policy.trigger.type === 'manual') why.push('it runs when a PreheatRun or `preheatd preheat` asks for it')
+  if (executedKind(key) === 'PreheatRun') why.push('it is a PreheatRun, which runs once per name and content')
+  else if (policy.trigger.type === 'manual') why.push('it runs when a PreheatRun or `preheatd preheat` asks for it')
   else if (next !== undefined) why.push(`its next slot is ${formatInstant(next)}, in ${formatDuration(next - now)}`)
   if (ledger === undefined) return [...why, 'no state is at hand, so nothing is known of runs before']
   const applied = await ledger.applied()
@@ -133,18 +135,22 @@ async function whyNot(
   return why
 }
 
-/** PreheatRuns that ask for the policy and cannot begin. */
-async function waitingFor(
-  policy: PreheatPolicy,
+/** PreheatRuns that ask for the policy and cannot begin; or what has become of the one that it is the own one of. */
+async function runsOf(
+  { resource: policy, key: itself }: Located<PreheatPolicy>,
   { config, objects }: Config,
   ledger: Ledger | undefined,
   now: Instant,
 ): Promise<string[]> {
   const used = (await ledger?.usedRuns()) ?? new Set<string>()
   const applied = { config, appliedAt: now, objects: objects.map((one) => ({ ...one, problems: [] })), problems: [] }
+  const runs = ofKind(objects, 'PreheatRun')
+  const run = runs.find(({ key }) => key === itself)?.resource
+  if (run !== undefined && isUsed(run, used)) return ['it is used up']
+  if (run !== undefined && isExpired(run, now)) return ['it has expired']
   const own = new Set(
-    ofKind(objects, 'PreheatRun')
-      .filter(({ resource }) => policiesCalled(resource.policy, [policy]).length > 0)
+    runs
+      .filter(({ resource }) => !isArtifactRun(resource) && policiesCalled(resource.policy, [policy]).length > 0)
       .map(({ key }) => key),
   )
   return waitingRuns(applied, used, now)

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import tmp from 'tmp'
 import { choose, type Choice } from '../execution/choose.ts'
-import { CannotBegin, newExecution } from '../begin.ts'
+import { CannotBegin, newExecution, openRuns } from '../begin.ts'
 import { Closers } from '../closers.ts'
 import { systemClock } from '../clock.ts'
 import { openRevision } from '../git/revision.ts'
@@ -15,7 +15,7 @@ import { EdgeError, OperatorError } from '../model/errors.ts'
 import { formatDuration, type Instant } from '../model/duration.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
 import type { Provider } from '../model/provider.ts'
-import { ofKind, type Located } from '../model/resource.ts'
+import { ofKind, ownPolicies, type Located } from '../model/resource.ts'
 import { SourceError } from '../model/source.ts'
 import { manifestsOf } from '../model/task.ts'
 import { targetsOf } from '../model/targets.ts'
@@ -107,7 +107,8 @@ async function preview(
 
   const touched = new Set(changes.changes.filter(({ action }) => action !== 'delete').map(({ key }) => key))
   const retargeted = new Set(changes.retargeted.map(({ policy }) => policy))
-  const policies = ofKind(changes.objects, 'PreheatPolicy').filter(
+  const runs = openRuns(changes, (await ledger?.usedRuns()) ?? new Set(), now)
+  const policies = [...ofKind(changes.objects, 'PreheatPolicy'), ...ownPolicies(runs)].filter(
     ({ key, resource }) => resource.enabled && (touched.has(key) || retargeted.has(policyAddress(resource))),
   )
   const scrub = secrets.scrubber()

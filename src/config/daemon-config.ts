@@ -63,10 +63,7 @@ function withValue(target: unknown, path: Path, value: unknown): unknown {
 /** The finding with where its value came from, when that is not the file that it points into. */
 function traced(finding: Finding, overrides: readonly Override[]): Finding {
   const at = dotted(finding.path)
-  const origin = overrides.find(({ path }) => {
-    const set = dotted(path)
-    return set === at || (finding.code === 'PH9001' && set.startsWith(`${at}.`))
-  })
+  const origin = overrides.find(({ path }) => dotted(path) === at)
   return origin === undefined ? finding : { ...finding, message: `${finding.message} (from ${origin.origin})` }
 }
 

@@ -724,19 +724,19 @@ export interface PreheatRunDocument {
      */
     policy?: string
     /**
-     * Instead of a policy: the Registry of the artifacts.
+     * Instead of a policy: the Registry of the artifacts; may be left out where exactly one exists.
      */
     registry?: Name
     /**
-     * Instead of a policy: the project of the artifacts.
+     * Instead of a policy: the Harbor project of the artifacts; for a registry of type oci the repository prefix, optional there.
      */
     project?: Project
     /**
-     * Instead of a policy: where the artifacts go.
+     * Instead of a policy: where the artifacts go; none: the default provider, else the only one.
      */
     providers?: ProviderRefs
     /**
-     * Instead of a policy: these artifacts.
+     * Instead of a policy: these artifacts, name:tag or name@sha256:…, without the project prefix; pulled through a proxy-cache project when not cached yet. What the project demands of signatures and vulnerabilities holds for them.
      */
     artifacts?: Artifacts
     /**
@@ -744,7 +744,7 @@ export interface PreheatRunDocument {
      */
     reason?: string
     /**
-     * What to do about what is known to be warm; the policy's where it is left out.
+     * What to do about what is known to be warm; where it is left out, as the policy says, and missing for artifacts.
      */
     refresh?: {
       mode: RefreshMode

@@ -8,7 +8,7 @@ import { classify } from './classify.ts'
 import type { Declared, Identified, State } from './declared.ts'
 import { errorAtKey, toProblem, type Finding } from './finding.ts'
 import { parse, type Parsed, type YamlDocument } from './parse.ts'
-import { toPolicy, toProvider, toRegistry, toRun } from './resources.ts'
+import { toPolicy, toProvider, toRegistry, toRun, type RegistryOfPolicy } from './resources.ts'
 import { applyRules, projectFolder } from './rules.ts'
 import { checkSchema, type Documents } from './schema.ts'
 
@@ -125,7 +125,9 @@ export function load(
   const types = registryTypes(read)
   const registries = [...types.keys()]
   const declared = read.accepted.map((one) => declare(one, types, attachments))
-  const homeless = read.accepted.filter((one, index) => declared[index] === undefined && isTaken(one))
+  const homeless = read.accepted
+    .filter((one, index) => declared[index] === undefined && isTaken(one))
+    .map((one) => ({ ...one, key: identify({ ...one, findings: [] }, registries)?.key }))
   const refused = read.refused.map((one) => ({ ...one, identity: identify(one, registries) }))
   const refusedHere = refused.filter(isTaken)
   const broken = refused.map(({ identity }) => identity).filter((identity) => identity !== undefined)
@@ -142,14 +144,13 @@ export function load(
       .map(({ resource, key, file, document }) => ({ resource, key, file, line: document.line })),
     stalled: distinct([
       ...[...read.unreadable, ...read.others].map((file) => ({ file, key: undefined })),
-      ...homeless.map(({ file }) => ({ file, key: undefined })),
+      ...homeless.map(({ file, key }) => ({ file, key })),
       ...refusedHere.map(({ file, identity }) => ({ file, key: identity?.key })),
-      // Without its project a policy has another key than the one that it had.
-      ...wrong.map(({ on, finding }) => ({ file: on.file, key: finding.code === 'PH3018' ? undefined : on.key })),
+      ...wrong.map(({ on, finding }) => ({ file: on.file, key: isAnotherKey(on, finding) ? undefined : on.key })),
     ]),
     problems: [
       ...read.problems,
-      ...homeless.map(({ document, file }) => toProblem(noRegistry(registries), document, file, undefined)),
+      ...homeless.map(({ document, file, key }) => toProblem(noRegistry(registries), document, file, key)),
       ...refusedHere.flatMap(({ document, file, findings, identity }) =>
         findings.map((finding) => toProblem(finding, document, file, identity?.key)),
       ),
@@ -231,16 +232,15 @@ function declare(one: Accepted, types: RegistryTypes, attachments: Attachments):
       return keyed({ ...one, ...identity, resource: toRegistry(one.written) })
     case 'Provider':
       return keyed({ ...one, ...identity, resource: toProvider(one.written) })
-    case 'PreheatRun':
-      return keyed({ ...one, ...identity, resource: toRun(one.written) })
+    case 'PreheatRun': {
+      const registry = registryOf(one.written.spec, types)
+      if (registry === undefined && one.written.spec.policy === undefined) return undefined
+      return keyed({ ...one, ...identity, resource: toRun(one.written, registry) })
+    }
     case 'PreheatPolicy': {
-      const name = one.written.spec.registry ?? onlyOne([...types.keys()])
-      if (name === undefined) return undefined
-      return keyed({
-        ...one,
-        ...identity,
-        resource: toPolicy(one.written, { name, type: types.get(name) }, attachments),
-      })
+      const registry = registryOf(one.written.spec, types)
+      if (registry === undefined) return undefined
+      return keyed({ ...one, ...identity, resource: toPolicy(one.written, registry, attachments) })
     }
     default:
       return one satisfies never
@@ -249,6 +249,12 @@ function declare(one: Accepted, types: RegistryTypes, attachments: Attachments):
 
 function keyed<D extends Omit<Declared, 'key'>>(one: D): D & { readonly key: string } {
   return { ...one, key: resourceKey(one.resource) }
+}
+
+/** The registry that is named, else the only one; undefined where that is not clear. */
+function registryOf({ registry }: { readonly registry?: string }, types: RegistryTypes): RegistryOfPolicy | undefined {
+  const name = registry ?? onlyOne([...types.keys()])
+  return name === undefined ? undefined : { name, type: types.get(name) }
 }
 
 function onlyOne(registries: readonly string[]): string | undefined {
@@ -280,15 +286,20 @@ function registryTypes({ accepted, refused }: ReadFiles): RegistryTypes {
  */
 function identify({ kind, file, document, findings }: Refused, registries: readonly string[]): Identified | undefined {
   const name = textAt(document, 'metadata', 'name')
-  if (name === undefined || findings.some(({ path }) => IDENTITY.has(path.join('.')))) return undefined
+  const isWrong = (fields: readonly string[]) => findings.some(({ path }) => fields.includes(path.join('.')))
+  if (name === undefined || isWrong(['metadata.name'])) return undefined
   if (kind !== 'PreheatPolicy') return { kind, name, key: `${kind}/${name}`, file, document }
+  if (isWrong(['spec.registry', 'spec.project'])) return undefined
   const registry = textAt(document, 'spec', 'registry') ?? onlyOne(registries)
   const project = textAt(document, 'spec', 'project') ?? projectFolder(file)
   if (registry === undefined || project === undefined) return undefined
   return { kind, name, key: `${kind}/${registry}/${policyAddress({ project, name })}`, file, document }
 }
 
-const IDENTITY = new Set(['metadata.name', 'spec.registry', 'spec.project'])
+/** Without its project a policy has another key than the one that it had. */
+function isAnotherKey({ kind }: Identified, { code }: Finding): boolean {
+  return kind === 'PreheatPolicy' && code === 'PH3018'
+}
 
 function textAt({ value }: YamlDocument, section: 'metadata' | 'spec', field: string): string | undefined {
   const part = value[section]

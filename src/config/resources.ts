@@ -55,7 +55,7 @@ export function toProvider({ metadata, spec }: ProviderDocument): Provider {
 }
 
 /** A policy's registry: the one that it names, or the only one there is. */
-interface RegistryOfPolicy {
+export interface RegistryOfPolicy {
   readonly name: string
   /** Undefined where its file does not say; then what depends on it is as for `harbor`. */
   readonly type: Registry['type'] | undefined
@@ -63,7 +63,7 @@ interface RegistryOfPolicy {
 
 /** Likewise. What cannot be used of it, a key that is not there, is empty, and a rule's finding. */
 export function toPolicy(
-  { metadata, spec }: PreheatPolicyDocument,
+  { metadata, spec }: Pick<PreheatPolicyDocument, 'metadata' | 'spec'>,
   registry: RegistryOfPolicy,
   attachments: Attachments,
 ): PreheatPolicy {
@@ -105,18 +105,23 @@ export function toPolicy(
   }
 }
 
-/** Likewise. */
-export function toRun({ metadata, spec }: PreheatRunDocument): PreheatRun {
-  return {
+/**
+ * Likewise.
+ * @param registry where the artifacts are that it names itself; a run of a policy needs none
+ */
+export function toRun({ metadata, spec }: PreheatRunDocument, registry: RegistryOfPolicy | undefined): PreheatRun {
+  const { policy, reason = '', expiresAt, registry: _, ...own } = spec
+  const run = {
     kind: 'PreheatRun',
     name: metadata.name,
     labels: metadata.labels ?? {},
-    policy: spec.policy!,
-    reason: spec.reason ?? '',
-    refresh: spec.refresh?.mode,
-    expiresAt: spec.expiresAt === undefined ? undefined : Date.parse(spec.expiresAt),
+    reason,
+    expiresAt: expiresAt === undefined ? undefined : Date.parse(expiresAt),
     digest: `sha256:${createHash('sha256').update(canonicalJson(spec)).digest('hex')}`,
-  }
+  } as const
+  if (policy !== undefined) return { ...run, policy, refresh: own.refresh?.mode }
+  const filters = { repositories: [], tags: [] }
+  return { ...run, ownPolicy: toPolicy({ metadata, spec: { ...own, filters } }, registry!, new Map()) }
 }
 
 /** JSON with sorted keys: the same for the same content, in whatever order and layout it was written. */

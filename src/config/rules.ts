@@ -1,9 +1,11 @@
 import { isExposed, isRefusedHost } from '../model/address.ts'
 import { patternError } from '../model/doublestar.ts'
 import { policiesCalled } from '../model/find-policy.ts'
-import type { ProviderRef } from '../model/policy.ts'
+import type { PreheatPolicy, ProviderRef } from '../model/policy.ts'
 import type { Vendor } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
+import { resourceKey } from '../model/resource.ts'
+import { isArtifactRun } from '../model/run.ts'
 import { checkCron } from '../model/schedule.ts'
 import { isOpenTo, targetsOf } from '../model/targets.ts'
 import { checkArtifactName } from './artifact-name.ts'
@@ -69,11 +71,10 @@ const oneProviderIsDefault: Rule = ({ providers }) => {
 
 const registriesExist: Rule = (state) => {
   const known = names(state, 'Registry')
-  return state.policies.flatMap((policy) => {
-    const { registry } = policy.resource
+  return wishes(state).flatMap(({ on, policy: { registry } }) => {
     if (known.has(registry)) return []
     const message = `no registry is called ${registry}`
-    return [complain(policy, unknown(state, ['spec', 'registry'], 'PH3001', message, nearest(registry, known)))]
+    return [complain(on, unknown(state, ['spec', 'registry'], 'PH3001', message, nearest(registry, known)))]
   })
 }
 
@@ -89,24 +90,24 @@ const policiesGoSomewhere: Rule = (state) => {
   if (state.hasUnreadable || state.broken.some(({ kind }) => kind === 'Provider')) return []
   // One that is declared twice is said to be where it stands, and is still one.
   const providers = [...new Map(state.providers.map(({ resource }) => [resource.name, resource])).values()]
-  return state.policies.flatMap((policy) => {
-    if (policy.resource.providers.length > 0) return []
-    const targets = targetsOf(policy.resource, providers)
+  return wishes(state).flatMap(({ on, policy }) => {
+    if (policy.providers.length > 0) return []
+    const targets = targetsOf(policy, providers)
     if (targets.ok) return []
-    if (policy.resource.providerSelector !== undefined)
-      return [complain(policy, warningAt(['spec', 'providerSelector'], targets.code, targets.message))]
+    if (policy.providerSelector !== undefined)
+      return [complain(on, warningAt(['spec', 'providerSelector'], targets.code, targets.message))]
     // Which of two defaults is meant is said where they stand.
     if (providers.filter(({ isDefault }) => isDefault).length > 1) return []
-    return [complain(policy, errorAtKey(['spec'], targets.code, targets.message))]
+    return [complain(on, errorAtKey(['spec'], targets.code, targets.message))]
   })
 }
 
 const namedProvidersAreOpen: Rule = (state) =>
-  eachProviderRef(state, ({ name }, path, { resource }) => {
+  eachProviderRef(state, ({ name }, path, policy) => {
     const provider = state.providers.find((one) => one.name === name)
-    if (provider === undefined || isOpenTo(provider.resource, resource)) return []
+    if (provider === undefined || isOpenTo(provider.resource, policy)) return []
     const place = `${provider.file}:${provider.document.placeOf(['spec', 'projects']).line}`
-    const message = `provider ${name} is not open to ${resource.registry}/${resource.project ?? ''} (${place})`
+    const message = `provider ${name} is not open to ${policy.registry}/${policy.project ?? ''} (${place})`
     return [errorAt([...path, 'name'], 'PH3008', message)]
   })
 
@@ -248,31 +249,34 @@ const filesAreAddresses: Rule = ({ policies }) =>
     }),
   )
 
-const artifactsAreNamed: Rule = ({ policies, registries }) =>
-  policies.flatMap((policy) => {
-    const registry = registries.find(({ name }) => name === policy.resource.registry)?.resource
+const artifactsAreNamed: Rule = (state) =>
+  wishes(state).flatMap(({ on, policy, artifacts }) => {
+    const registry = state.registries.find(({ name }) => name === policy.registry)?.resource
     const hosts = [registry?.endpoint, registry?.engineEndpoint].flatMap((url) =>
       url !== undefined && URL.canParse(url) ? new URL(url).host : [],
     )
-    return (policy.written.spec.artifacts ?? []).flatMap((text, index) => {
-      const found = checkArtifactName(text, policy.resource.project, hosts)
+    return artifacts.flatMap((text, index) => {
+      const found = checkArtifactName(text, policy.project, hosts)
       if (found === undefined) return []
       const path = ['spec', 'artifacts', index]
       const help = found.suggestion && `Write ${found.suggestion}.`
       const finding = errorAt(path, 'PH2003', `${dotted(path)} ${found.message}`, help)
-      return [complain(policy, { ...finding, severity: found.severity })]
+      return [complain(on, { ...finding, severity: found.severity })]
     })
   })
 
-const nothingIsListedTwice: Rule = ({ policies }) =>
-  policies.flatMap((policy) => {
-    const { artifacts, files, criteria } = policy.written.spec
+const nothingIsListedTwice: Rule = (state) => [
+  ...wishes(state).flatMap(({ on, artifacts }) =>
+    repeated(['spec', 'artifacts'], artifacts).map((finding) => complain(on, finding)),
+  ),
+  ...state.policies.flatMap((policy) => {
+    const { files, criteria } = policy.written.spec
     return [
-      ...repeated(['spec', 'artifacts'], artifacts),
       ...repeated(['spec', 'files'], files),
       ...repeated(['spec', 'criteria', 'signature', 'keys'], criteria?.signature?.keys),
     ].map((finding) => complain(policy, finding))
-  })
+  }),
+]
 
 function repeated(path: Path, values: readonly string[] = []): Finding[] {
   const first = new Map<string, number>()
@@ -349,11 +353,14 @@ function criteriaOf({ written, resource }: Declared<'PreheatPolicy'>, wrong: str
     })
 }
 
-const harborPoliciesHaveAProject: Rule = (state) =>
-  eachPolicyOf(state, 'harbor', ({ resource: { project, registry } }) => {
-    if (project === undefined) return [errorAtKey(['spec'], 'PH3018', `registry ${registry} is of type harbor`)]
+const harborHasProjects: Rule = (state) =>
+  wishes(state).flatMap(({ on, policy: { project, registry } }) => {
+    if (state.types.get(registry) !== 'harbor') return []
+    if (project === undefined)
+      return [complain(on, errorAtKey(['spec'], 'PH3018', `registry ${registry} is of type harbor`))]
     if (!project.includes('/')) return []
-    return [errorAt(['spec', 'project'], 'PH2003', 'spec.project: a Harbor project has no / in its name')]
+    const message = 'spec.project: a Harbor project has no / in its name'
+    return [complain(on, errorAt(['spec', 'project'], 'PH2003', message))]
   })
 
 const foldersHoldTheirProject: Rule = (state) =>
@@ -363,20 +370,20 @@ const foldersHoldTheirProject: Rule = (state) =>
     return [complain(one, errorAt(['kind'], 'PH3009', `${one.kind} is not accepted below projects/${folder}/`))]
   })
 
-const policiesStandInTheirFolder: Rule = ({ policies, registries }) =>
-  policies.flatMap((policy) => {
-    const folder = projectFolder(policy.file)
-    const { project, registry } = policy.resource
+const projectsStandInTheirFolder: Rule = (state) =>
+  wishes(state).flatMap(({ on, policy: { project, registry } }) => {
+    const folder = projectFolder(on.file)
     if (folder === undefined || isInside(project, folder)) return []
-    const isHarbor = registries.some(({ name, resource }) => name === registry && resource.type === 'harbor')
+    const isHarbor = state.registries.some(({ name, resource }) => name === registry && resource.type === 'harbor')
     if (project === undefined && isHarbor) return []
     const message = `below projects/${folder}/ spec.project must be ${folder}`
-    return [complain(policy, errorAt(['spec', 'project'], 'PH3009', message))]
+    return [complain(on, errorAt(['spec', 'project'], 'PH3009', message))]
   })
 
 const runsHaveTheirPolicy: Rule = (state) => {
   const policies = [...state.policies.map(({ resource }) => resource), ...state.broken.flatMap(brokenPolicy)]
   return state.runs.flatMap((run) => {
+    if (isArtifactRun(run.resource)) return []
     const path = ['spec', 'policy']
     const called = run.resource.policy
     const found = policiesCalled(called, policies)
@@ -390,6 +397,19 @@ const runsHaveTheirPolicy: Rule = (state) => {
     const folder = projectFolder(run.file)
     if (folder === undefined || isInside(found[0]!.project, folder)) return []
     return [complain(run, errorAt(path, 'PH3009', `below projects/${folder}/ only policies of ${folder} may be run`))]
+  })
+}
+
+/** The reports of a run with artifacts of its own stand where those of a policy of its name would. */
+const runsAreNotCalledLikePolicies: Rule = (state) => {
+  const policies = identified(state).filter(({ kind }) => kind === 'PreheatPolicy')
+  const taken = new Map(policies.map((one) => [one.key.toLowerCase(), one]))
+  return state.runs.flatMap((run) => {
+    const { resource } = run
+    const policy = isArtifactRun(resource) ? taken.get(resourceKey(resource.ownPolicy).toLowerCase()) : undefined
+    if (policy === undefined) return []
+    const message = `the policy in ${policy.file}:${policy.document.line} has this name, and their reports would be mixed up`
+    return [complain(run, errorAt(['metadata', 'name'], 'PH3004', message, 'Rename the run.'))]
   })
 }
 
@@ -475,10 +495,11 @@ const rules: readonly Rule[] = [
   patternsAreWellFormed,
   labelsNeedHarbor,
   criteriaFitTheRegistry,
-  harborPoliciesHaveAProject,
+  harborHasProjects,
   foldersHoldTheirProject,
-  policiesStandInTheirFolder,
+  projectsStandInTheirFolder,
   runsHaveTheirPolicy,
+  runsAreNotCalledLikePolicies,
   runsExpire,
   endpointsAreAddresses,
   credentialsAreEncrypted,
@@ -514,13 +535,32 @@ function unknown(state: State, path: Path, code: Finding['code'], message: strin
   return state.hasUnreadable ? { ...finding, severity: 'warning' } : finding
 }
 
+/** A policy, or the own one of a run, which names registry, project, providers and artifacts in the same fields. */
+interface Wish {
+  readonly on: Identified
+  readonly policy: PreheatPolicy
+  /** As written. */
+  readonly artifacts: readonly string[]
+}
+
+function wishes({ policies, runs }: State): Wish[] {
+  return [
+    ...policies.map((on) => ({ on, policy: on.resource, artifacts: on.written.spec.artifacts ?? [] })),
+    ...runs.flatMap((on) =>
+      isArtifactRun(on.resource)
+        ? [{ on, policy: on.resource.ownPolicy, artifacts: on.written.spec.artifacts ?? [] }]
+        : [],
+    ),
+  ]
+}
+
 function eachProviderRef(
-  { policies }: State,
-  look: (ref: ProviderRef, path: Path, policy: Declared<'PreheatPolicy'>) => Finding[],
+  state: State,
+  look: (ref: ProviderRef, path: Path, policy: PreheatPolicy) => Finding[],
 ): Complaint[] {
-  return policies.flatMap((policy) =>
-    policy.resource.providers.flatMap((ref, index) =>
-      look(ref, ['spec', 'providers', index], policy).map((finding) => complain(policy, finding)),
+  return wishes(state).flatMap(({ on, policy }) =>
+    policy.providers.flatMap((ref, index) =>
+      look(ref, ['spec', 'providers', index], policy).map((finding) => complain(on, finding)),
     ),
   )
 }

@@ -52,7 +52,6 @@ function load(): Ajv2020 {
   const result = new Ajv2020({ allErrors: true, strict: true, strictRequired: false, verbose: true })
   addFormats.default(result, ['date-time'])
   result.addKeyword({ keyword: 'x-preheatd-expects', schemaType: 'string' })
-  result.addKeyword({ keyword: 'x-preheatd-since', schemaType: 'string', validate: () => false })
   result.addKeyword({
     keyword: 'x-preheatd-later-values',
     schemaType: 'array',
@@ -70,8 +69,8 @@ function load(): Ajv2020 {
 const wrappers = new Set(['if', 'allOf', 'oneOf'])
 
 function findingsOf(errors: readonly ErrorObject[]): Finding[] {
-  // Nothing is said about what stands inside something that is not built, or inside an alternative that has its own words.
-  const closed = errors.filter(({ keyword }) => keyword === 'x-preheatd-since' || keyword === 'anyOf')
+  // Nothing is said about what stands inside an alternative that has its own words.
+  const closed = errors.filter(({ keyword }) => keyword === 'anyOf')
   const spoken = errors.filter(
     (error) =>
       !wrappers.has(error.keyword) &&
@@ -95,15 +94,13 @@ function findingOf(error: ErrorObject): Finding {
   const schema = error.parentSchema as Readonly<Record<string, unknown>>
   const params = error.params as Readonly<Record<string, unknown>>
   switch (error.keyword) {
-    case 'x-preheatd-since':
-      return errorAtKey(path, 'PH9001', `${where} is not built yet`)
     case 'x-preheatd-later-values':
       return errorAt(path, 'PH9001', `${where}: ${String(error.data)} is not built yet`)
     case 'additionalProperties':
       return unknownField(path, String(params['additionalProperty']), Object.keys(schema['properties'] ?? {}))
     case 'required':
     case 'dependentRequired':
-      return errorAtKey(path, 'PH2002', `${dotted([...path, String(params['missingProperty'])])} is missing`)
+      return missingField(path, String(params['missingProperty']), schema['x-preheatd-expects'])
     case 'type':
       return wrongType(path, String(params['type']), error.data)
     case 'enum':
@@ -131,6 +128,11 @@ function pathOf(pointer: string): Path {
     .split('/')
     .slice(1)
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+}
+
+function missingField(parent: Path, field: string, expects: unknown): Finding {
+  const help = typeof expects === 'string' ? `Write ${expects}.` : undefined
+  return errorAtKey(parent, 'PH2002', `${dotted([...parent, field])} is missing`, help)
 }
 
 function unknownField(parent: Path, field: string, known: readonly string[]): Finding {

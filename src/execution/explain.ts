@@ -93,7 +93,7 @@ export async function explain(
   return { choice, explanations, files }
 }
 
-const NAMED: Verdict = { rule: 'named', says: 'in', message: 'the policy names it', field: 'spec.artifacts' }
+const NAMED: Verdict = { rule: 'named', says: 'in', message: 'it is named', field: 'spec.artifacts' }
 const GONE: Verdict = { rule: 'gone', says: 'out', message: 'was deleted since it was listed', field: undefined }
 
 function explanationOf(

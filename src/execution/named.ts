@@ -11,15 +11,15 @@ import type { Considered } from './appraise.ts'
  * first, and goes by the digest that the registry ended up with (goharbor/harbor issue 21827).
  */
 export async function findNamed(
-  { artifacts, project }: Pick<PreheatPolicy, 'artifacts' | 'project'>,
+  policy: Pick<PreheatPolicy, 'artifacts' | 'project'>,
   candidates: readonly Candidate[],
   { isProxyCache }: ProjectRules,
   source: Pick<ArtifactSource, 'resolve' | 'pullThrough'>,
   signal: AbortSignal,
 ): Promise<{ readonly found: readonly Considered[]; readonly unresolved: readonly Unresolved[] }> {
   const answers = await Promise.all(
-    artifacts.map(async (named): Promise<Considered | Unresolved> => {
-      const repository = project === undefined ? named.name : `${project}/${named.name}`
+    policy.artifacts.map(async (named): Promise<Considered | Unresolved> => {
+      const repository = repositoryOf(named, policy)
       try {
         const digest = await digestOf(named, repository, candidates, isProxyCache, source, signal)
         const listed = candidates.find((one) => one.repository === repository && one.digest === digest)
@@ -37,6 +37,11 @@ export async function findNamed(
     found: answers.filter((one) => 'digest' in one),
     unresolved: answers.filter((one) => 'message' in one),
   }
+}
+
+/** With the project. */
+export function repositoryOf({ name }: NamedArtifact, { project }: Pick<PreheatPolicy, 'project'>): string {
+  return project === undefined ? name : `${project}/${name}`
 }
 
 /** `nginx:1.27` or `app@sha256:…`, as the policy writes it. */

@@ -67,6 +67,7 @@ export function select(
   candidates: readonly Candidate[],
   filters: Filters,
 ): { readonly picked: Picked[]; readonly leftOut: LeftOut[] } {
+  if (!hasFilters(filters)) return { picked: [], leftOut: [] }
   const judges = judgesOf(filters)
   const wanted: Picked[] = []
   const leftOut: LeftOut[] = []
@@ -90,6 +91,11 @@ export function select(
   return { picked: wanted.filter((one) => isNewest(one).says === 'in'), leftOut: leftOut.sort(byPlace) }
 }
 
+/** Is anything looked for beside what is named? If not, nothing is left out either. */
+export function hasFilters({ repositories }: Filters): boolean {
+  return repositories.length > 0
+}
+
 /** Would the filters that go by name want this tag? */
 export function nameFilter(filters: Filters): (name: string, tag: string) => boolean {
   const judges = nameJudges(filters)
@@ -104,6 +110,7 @@ export function explainFilters(
   candidates: readonly Candidate[],
   filters: Filters,
 ): { readonly candidate: Candidate; readonly tag: string; readonly verdicts: readonly Verdict[] }[] {
+  if (!hasFilters(filters)) return []
   const judges = judgesOf(filters)
   const all = candidates.flatMap((candidate) =>
     candidate.tags.map((tag) => ({

@@ -5,8 +5,8 @@ import type { EventSubject, Snapshot, Unresolved } from '../model/execution.ts'
 import type { ArtifactSource } from '../registry/registry.ts'
 import type { Considered } from './appraise.ts'
 import { demandsOf, detailsOf, type Demands } from './criteria.ts'
-import { findNamed } from './named.ts'
-import { artifactsOf, select, type LeftOut, type Picked } from './select.ts'
+import { findNamed, repositoryOf } from './named.ts'
+import { artifactsOf, hasFilters, select, type LeftOut, type Picked } from './select.ts'
 
 /** What a registry holds of a policy's project, and what of it the policy wants by its filters and by name. */
 export interface Survey {
@@ -35,7 +35,7 @@ export async function survey(
   const { project } = policy
   const rules = await source.projectRules(project, signal)
   const demands = demandsOf(policy.criteria, rules)
-  const repositories = subjects && [...new Set(subjects.map(({ repository }) => repository))].sort()
+  const repositories = repositoriesOf(policy, subjects)
   const candidates = await source.list({ project, repositories, details: detailsOf(demands), since }, signal)
   const { picked, leftOut } = select(candidates, policy.filters)
   const meant = subjects === undefined ? picked : picked.filter((one) => mayBeAbout(one, subjects))
@@ -50,6 +50,17 @@ export async function survey(
     leftOut: [...leftOut, ...resolved.leftOut],
     unresolved: named.unresolved,
   }
+}
+
+/** Those that have to be listed; undefined: all of the project. */
+function repositoriesOf(
+  policy: Snapshot['policy'],
+  subjects: readonly EventSubject[] | undefined,
+): readonly string[] | undefined {
+  if (subjects === undefined && hasFilters(policy.filters)) return undefined
+  const named =
+    subjects?.map(({ repository }) => repository) ?? policy.artifacts.map((one) => repositoryOf(one, policy))
+  return [...new Set(named)].sort()
 }
 
 /** Is it the tag that an event named, or its digest, or an index that lists the digest? A scan may be of a child. */

@@ -60,7 +60,7 @@ export const codes = {
   PH3015: { title: 'provider disabled', remedy: 'Its tasks are Skipped until it is enabled.' },
   PH3016: { title: 'run without expiresAt', remedy: 'Set expiresAt, so that a fresh daemon never runs it again.' },
   PH3017: { title: 'ambiguous', remedy: 'Write it in full.' },
-  PH3018: { title: 'project missing', remedy: 'A policy of a harbor registry needs spec.project.' },
+  PH3018: { title: 'project missing', remedy: 'Artifacts of a harbor registry stand in a project: add spec.project.' },
   PH3019: {
     title: 'named file missing',
     remedy: 'Commit the file below source.path, or correct the path: it begins at source.path, not at the policy.',

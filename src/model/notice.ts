@@ -16,8 +16,8 @@ type NoticeReason =
 
 /** What a notice is about: the key of a resource, or the daemon's source. */
 export interface NoticeObject {
-  readonly kind: 'PreheatPolicy' | 'Provider' | 'DaemonConfig'
-  /** `library/release-images`, `dragonfly-eu`, or the instance. */
+  readonly kind: 'PreheatPolicy' | 'PreheatRun' | 'Provider' | 'DaemonConfig'
+  /** `library/release-images`, for a run with artifacts of its own too, `dragonfly-eu`, or the instance. */
   readonly name: string
   /** Tells apart what has the same name: `PreheatPolicy/harbor/library/release-images`. */
   readonly key: string

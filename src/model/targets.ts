@@ -45,8 +45,8 @@ function fallbackOf(providers: readonly Provider[]): Provider | undefined {
 function fallbackReason(providers: readonly Provider[]): string {
   if (providers.length === 0) return 'there is no provider'
   return providers.some(({ isDefault }) => isDefault)
-    ? 'the policy names no provider and several are marked as default'
-    : `the policy names no provider and none of ${providers.length} is marked as default`
+    ? 'no provider is named and several are marked as default'
+    : `no provider is named and none of ${providers.length} is marked as default`
 }
 
 function selected(policy: PreheatPolicy, providers: readonly Provider[]): Provider[] {

@@ -3,6 +3,7 @@ import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Emit, Event } from '../model/events.ts'
 import { policyAddress } from '../model/policy.ts'
+import { executedKind } from '../model/resource.ts'
 import { isSettled } from '../model/task.ts'
 import type { StatusView } from '../model/operations.ts'
 
@@ -26,6 +27,8 @@ interface PolicyLabels extends Partial<Record<string, string>> {
   readonly registry: string
   readonly policy: string
 }
+
+const OTHERS: PolicyLabels = { registry: OTHER, policy: OTHER }
 
 /**
  * What Prometheus asks for, in a registry of its own: counters of what is announced, and gauges of how it stands when it
@@ -147,11 +150,15 @@ export class Metrics {
   #count(event: Event): void {
     switch (event.name) {
       case 'execution.ended': {
-        const { snapshot, result, startedAt, endedAt } = event.execution
-        const labels = this.#labelsOf(snapshot.policy.registry, policyAddress(snapshot.policy))
+        const { policyKey, snapshot, result, startedAt, endedAt } = event.execution
+        const isOfPolicy = executedKind(policyKey) === 'PreheatPolicy'
+        const { registry } = snapshot.policy
+        const policy = policyAddress(snapshot.policy)
+        // A run with artifacts of its own ends once: as a series it would never change again.
+        const labels = isOfPolicy ? this.#labelsOf(registry, policy) : OTHERS
         this.#executions.inc({ ...labels, result })
         this.#durations.observe({ result }, Math.max(0, endedAt - startedAt) / 1000)
-        if (isGood(result)) this.#succeeded(snapshot.policy.registry, policyAddress(snapshot.policy), endedAt)
+        if (isOfPolicy && isGood(result)) this.#succeeded(registry, policy, endedAt)
         break
       }
       case 'task.changed': {
@@ -257,7 +264,7 @@ export class Metrics {
 
   #labelsOf(registry: string, policy: string): PolicyLabels {
     const label = this.#policies.labelOf(`${registry}/${policy}`)
-    return label === OTHER ? { registry: OTHER, policy: OTHER } : { registry, policy }
+    return label === OTHER ? OTHERS : { registry, policy }
   }
 
   #succeeded(registry: string, policy: string, at: Instant): void {

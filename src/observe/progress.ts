@@ -2,6 +2,7 @@ import type { Subject } from '../model/artifact.ts'
 import { formatSize } from '../model/size.ts'
 import type { Emit, Event } from '../model/events.ts'
 import type { EndedExecution, Execution } from '../model/execution.ts'
+import { policyAddress } from '../model/policy.ts'
 import { isSettled, type Job, type JobProgress, type Task } from '../model/task.ts'
 
 /** How words are painted; identity where colours are off. */
@@ -150,8 +151,8 @@ function shareOf({ doneBytes, totalBytes }: JobProgress): number {
   return totalBytes <= 0 ? 1 : Math.min(1, doneBytes / totalBytes)
 }
 
-function policyOf(execution: Execution): string {
-  return execution.policyKey.split('/').slice(2).join('/')
+function policyOf({ snapshot }: Execution): string {
+  return policyAddress(snapshot.policy)
 }
 
 function short(revision: string): string {

@@ -5,7 +5,7 @@ import type { Criteria, NamedArtifact, PreheatPolicy, Suspension, Trigger } from
 import type { DragonflyOptions, DragonflySettings, Provider } from '../model/provider.ts'
 import type { Registry } from '../model/registry.ts'
 import type { Resource } from '../model/resource.ts'
-import type { PreheatRun } from '../model/run.ts'
+import { isArtifactRun, type ArtifactRun, type PreheatRun } from '../model/run.ts'
 import type { Trust } from '../model/signature.ts'
 import { parseSize } from '../model/size.ts'
 
@@ -140,11 +140,16 @@ function policySpec(one: PreheatPolicy): Fields {
 
 function runSpec(one: PreheatRun): Fields {
   return {
-    policy: one.policy,
+    ...(isArtifactRun(one) ? ownFields(one) : { policy: one.policy }),
     reason: one.reason,
-    refresh: { mode: one.refresh },
+    refresh: { mode: isArtifactRun(one) ? one.ownPolicy.refresh : one.refresh },
     expiresAt: one.expiresAt === undefined ? undefined : formatInstant(one.expiresAt),
   }
+}
+
+function ownFields({ ownPolicy }: ArtifactRun): Fields {
+  const { registry, project, providers, artifacts } = policySpec(ownPolicy)
+  return { registry, project, providers, artifacts }
 }
 
 /** `500Gi`, in the biggest unit that holds it exactly. */

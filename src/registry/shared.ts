@@ -37,7 +37,7 @@ export class SharedSource implements ArtifactSource {
   }
 
   list(query: ListQuery, signal: AbortSignal): Promise<readonly Candidate[]> {
-    // Of an event: nobody else wants just these.
+    // Of an event, or of artifacts that are named: nobody else wants just these.
     if (query.repositories !== undefined) return this.#source.list(query, signal)
     const now = this.#clock.now()
     for (const [key, { startedAt }] of this.#listings) if (now - startedAt > KEPT_MS) this.#listings.delete(key)

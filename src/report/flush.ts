@@ -76,7 +76,9 @@ function runsEdits({ runs }: Unsent): Edit[] {
 
 function statusEdits({ instance, last, troubles, reports, declared }: Unsent): Edit[] {
   const unsent = new Map(reports.map((report) => [report.execution.id, report]))
-  const statuses = statusOf(last, troubles, (one) => linkTo(one, unsent.get(one.execution.id), instance))
+  const keys = declared && new Set(declared)
+  const standing = last.filter(({ execution }) => keys?.has(execution.policyKey) !== false)
+  const statuses = statusOf(standing, troubles, (one) => linkTo(one, unsent.get(one.execution.id), instance))
   return [
     { path: STATUS_PATH, apply: (existing) => mergeStatus(existing, instance, statuses, declared) },
     { path: README_PATH, apply: (_, earlier) => renderReadme(earlier.get(STATUS_PATH) ?? '') },

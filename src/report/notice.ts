@@ -6,6 +6,7 @@ import type { EndedExecution, Result } from '../model/execution.ts'
 import type { Notice, NoticeObject } from '../model/notice.ts'
 import { policyAddress } from '../model/policy.ts'
 import type { Problem } from '../model/problem.ts'
+import { executedKind } from '../model/resource.ts'
 import { isSettled, type SettledTask } from '../model/task.ts'
 import { isFailure } from './result.ts'
 
@@ -122,12 +123,14 @@ export class NoticeBoard {
   #ended(execution: EndedExecution): Notice[] {
     const { id, policyKey, result, cause, endedAt, snapshot } = execution
     const course = this.#courses.get(id) ?? UNEVENTFUL
+    const kind = executedKind(policyKey)
     const before = this.#results.get(policyKey)
     this.#courses.delete(id)
-    this.#results.set(policyKey, result)
+    // A run with artifacts of its own has no result before, and none after.
+    if (kind === 'PreheatPolicy') this.#results.set(policyKey, result)
     const standing = STANDINGS[result]
     const about = {
-      object: { kind: 'PreheatPolicy', name: policyAddress(snapshot.policy), key: policyKey },
+      object: { kind, name: policyAddress(snapshot.policy), key: policyKey },
       at: endedAt,
       executionId: id,
       revision: snapshot.config.commit,
@@ -148,7 +151,7 @@ export class NoticeBoard {
               message: `${counted(course.healed, 'artifact')} not warm any more, preheated again`,
             },
           ]
-    const isChanged = before === undefined || STANDINGS[before] !== standing
+    const isChanged = kind === 'PreheatPolicy' && (before === undefined || STANDINGS[before] !== standing)
     const reason =
       standing === 'bad'
         ? 'ExecutionFailed'

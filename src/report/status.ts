@@ -3,7 +3,7 @@ import { excerpt } from '../model/errors.ts'
 import type { EndedExecution, Result } from '../model/execution.ts'
 import { endOfSuspension, policyAddress, type Suspension } from '../model/policy.ts'
 import type { Problem } from '../model/problem.ts'
-import { ofKind, type Kind } from '../model/resource.ts'
+import { executedKind, ofKind, type Kind } from '../model/resource.ts'
 import type { SettledTask, Task } from '../model/task.ts'
 import type { Applied } from '../store/store.ts'
 import { byText } from '../plan/order.ts'
@@ -24,7 +24,7 @@ export interface Status {
   readonly name: string
   /** Of a policy. */
   readonly registry: string | undefined
-  /** Of a policy that has been executed. */
+  /** Of a policy, or a run with artifacts of its own, that has been executed. */
   readonly provider: string | undefined
   /** `Stalled`: its file is broken and its last good version in force. `Suspended`: it begins nothing by itself. */
   readonly state: 'Ready' | 'Stalled' | 'Suspended'
@@ -158,10 +158,13 @@ function statusOfPolicy(last: LastExecution, trouble: Trouble | undefined, repor
   const { policy, targets } = execution.snapshot
   const tasks = settledTasks(last.tasks)
   const providers = new Set([...targets.map(({ provider }) => provider.name), ...tasks.map(({ provider }) => provider)])
+  const kind = executedKind(execution.policyKey)
+  const object =
+    kind === 'PreheatPolicy'
+      ? { kind, name: policyAddress(policy), registry: policy.registry }
+      : { kind, name: policy.name, registry: undefined }
   return [...(providers.size === 0 ? [undefined] : providers)].map((provider) => ({
-    kind: 'PreheatPolicy',
-    name: policyAddress(policy),
-    registry: policy.registry,
+    ...object,
     provider,
     ...conditionOf(trouble),
     outcome: outcomeOf(

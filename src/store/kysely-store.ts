@@ -646,19 +646,23 @@ export class KyselyStore implements Store {
         .where('old.sent', '=', 1)
         .where('old.ended_at', '<', now - EXECUTIONS_KEPT_MS)
         .where((on) =>
-          on.exists(
-            on
-              .selectFrom('executions as later')
-              .select('later.id')
-              .whereRef('later.policy_key', '=', 'old.policy_key')
-              .where('later.sent', '=', 1)
-              .where((at) =>
-                at.or([
-                  at('later.at', '>', at.ref('old.at')),
-                  at.and([at('later.at', '=', at.ref('old.at')), at('later.id', '>', at.ref('old.id'))]),
-                ]),
-              ),
-          ),
+          on.or([
+            // A run with artifacts of its own has no next one, and each need has a run: they would never end.
+            on('old.policy_key', 'like', 'PreheatRun/%'),
+            on.exists(
+              on
+                .selectFrom('executions as later')
+                .select('later.id')
+                .whereRef('later.policy_key', '=', 'old.policy_key')
+                .where('later.sent', '=', 1)
+                .where((at) =>
+                  at.or([
+                    at('later.at', '>', at.ref('old.at')),
+                    at.and([at('later.at', '=', at.ref('old.at')), at('later.id', '>', at.ref('old.id'))]),
+                  ]),
+                ),
+            ),
+          ]),
         )
         .orderBy('old.ended_at')
         .limit(PRUNED_AT_ONCE)

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { ofKind } from '../../src/model/resource.ts'
 import { head, loadTexts, places, policy, repository, type Texts } from '../support/config.ts'
 
 /** Problems of the sound repository with these files beside or instead of its own. */
@@ -300,6 +301,129 @@ describe('the path says who may write what', () => {
 
   test('a file beside the folders belongs to the platform team', () => {
     expect(problemsOf({ 'projects/us.yaml': provider('us', '  default: true\n') })).toEqual([])
+  })
+})
+
+describe('a run with artifacts of its own', () => {
+  const FILE = 'projects/library/now.yaml'
+  const own = (lines = '', artifacts = 'app:v1') =>
+    `${head('PreheatRun', 'now')}spec:\n  project: library\n  artifacts: [${artifacts}]\n  expiresAt: 2026-12-24T00:00:00Z\n${lines}`
+  const found = (text: string, texts: Texts = {}, file = FILE) => {
+    const { problems } = loadTexts({ ...repository, ...texts, [file]: text })
+    return problems
+      .filter((problem) => problem.file === file)
+      .map(({ line, column, code, message }) => `${line}:${column} ${code} ${message}`)
+  }
+
+  test('is a policy of its own, called like the run, that covers nothing but what it names', () => {
+    const text = own('  providers: [{ name: eu, scope: all_peers }]\n', 'app:v1, sub/web:v2')
+    const run = ofKind(loadTexts({ ...repository, [FILE]: text }).objects, 'PreheatRun')[0]?.resource
+    expect(run).toMatchObject({
+      kind: 'PreheatRun',
+      name: 'now',
+      ownPolicy: {
+        kind: 'PreheatPolicy',
+        name: 'now',
+        enabled: true,
+        registry: 'harbor',
+        project: 'library',
+        providers: [{ name: 'eu', scope: 'all_peers' }],
+        filters: { repositories: [], tags: [] },
+        artifacts: [
+          { name: 'app', reference: { tag: 'v1' } },
+          { name: 'sub/web', reference: { tag: 'v2' } },
+        ],
+        criteria: { signature: { mode: 'inherit' }, vulnerability: { mode: 'inherit' } },
+        trigger: { type: 'manual' },
+        refresh: 'missing',
+      },
+    })
+    expect(run).not.toHaveProperty('policy')
+  })
+
+  test('names a registry that is there', () => {
+    expect(found(own('  registry: harbour\n'))).toEqual(['8:13 PH3001 no registry is called harbour'])
+  })
+
+  test('names its registry where there are two, and is Stalled alone while it does not', () => {
+    const texts = {
+      ...repository,
+      'registries/quay.yaml': oci('quay'),
+      'projects/library/web.yaml': policy('web', '  registry: harbor\n'),
+    }
+    expect(found(own(), texts)).toEqual(['4:1 PH3001 spec.registry is missing and there are 2: harbor, quay'])
+    expect(loadTexts({ ...texts, [FILE]: own() }).stalled).toEqual([{ file: FILE, key: 'PreheatRun/now' }])
+    expect(found(own('  registry: harbor\n'), texts)).toEqual([])
+  })
+
+  test('names providers that are there, and open to its project', () => {
+    const texts = { 'providers/closed.yaml': provider('closed', '  projects: [harbor/other]\n') }
+    expect(found(own('  providers: [{ name: ue }, { name: closed }]\n'), texts)).toEqual([
+      '8:23 PH3002 no provider is called ue',
+      '8:37 PH3008 provider closed is not open to harbor/library (providers/closed.yaml:7)',
+    ])
+  })
+
+  test('goes to the default provider where it names none, or to the only one', () => {
+    const second = { 'providers/us.yaml': provider('us') }
+    expect(found(own(), second)).toEqual(['4:1 PH3014 no provider is named and none of 2 is marked as default'])
+    expect(found(own(), { ...second, 'providers/us.yaml': provider('us', '  default: true\n') })).toEqual([])
+  })
+
+  test('has no scope for a vendor that has none', () => {
+    const kraken = `${head('Provider', 'k')}spec:\n  vendor: kraken\n  endpoint: https://k.example.com\n  kraken: { mode: notify }\n`
+    const text = own('  providers: [{ name: k, scope: all_peers }]\n')
+    expect(found(text, { 'providers/k.yaml': kraken })).toEqual([
+      '8:26 PH3007 k is of vendor kraken, which has no scope',
+    ])
+  })
+
+  test('spells its artifacts as they are called in the project', () => {
+    expect(found(own('', 'library/app:v1, harbor.example.com/library/app:v1, app'))).toEqual([
+      expect.stringMatching(/^6:15 PH2003 spec\.artifacts\[0\] /),
+      expect.stringMatching(/^6:31 PH2003 spec\.artifacts\[1\] /),
+      expect.stringMatching(/^6:66 PH2003 spec\.artifacts\[2\] /),
+    ])
+  })
+
+  test('names an artifact once', () => {
+    expect(found(own('', 'app:v1, app:v1'))).toEqual(['6:23 PH3004 spec.artifacts[0] is the same'])
+  })
+
+  test('has a project where the registry is a Harbor, and is itself whatever its project', () => {
+    const text = own().replace('  project: library\n', '')
+    expect(found(text, {}, 'runs.yaml')).toEqual(['4:1 PH3018 registry harbor is of type harbor'])
+    expect(loadTexts({ ...repository, 'runs.yaml': text }).stalled).toEqual([
+      { file: 'runs.yaml', key: 'PreheatRun/now' },
+    ])
+    const wrong = own().replace('library', '"!"')
+    expect(loadTexts({ ...repository, 'runs.yaml': wrong }).stalled).toEqual([
+      { file: 'runs.yaml', key: 'PreheatRun/now' },
+    ])
+  })
+
+  test('of an oci registry needs no project', () => {
+    const quay = { 'registries/quay.yaml': oci('quay') }
+    const text = own('  registry: quay\n').replace('  project: library\n', '')
+    expect(found(text, quay, 'runs.yaml')).toEqual([])
+  })
+
+  test('of another project is refused below a project’s folder', () => {
+    const text = own().replace('project: library', 'project: team')
+    expect(found(text)).toEqual(['5:12 PH3009 below projects/library/ spec.project must be library'])
+    expect(found(text, {}, 'runs.yaml')).toEqual([])
+  })
+
+  test.each(['web', 'Web'])('is not called %s like a policy: their reports would share a folder', (name) => {
+    const text = own().replace('name: now', `name: ${name}`)
+    expect(found(text)).toEqual([
+      '3:19 PH3004 the policy in projects/library/web.yaml:1 has this name, and their reports would be mixed up',
+    ])
+    expect(found(text.replace('project: library', 'project: team'), {}, 'runs.yaml')).toEqual([])
+  })
+
+  test('without an end is a warning', () => {
+    expect(found(own().replace(/ {2}expiresAt.*\n/, ''))).toEqual(['4:1 PH3016 spec.expiresAt is missing'])
   })
 })
 

@@ -193,12 +193,51 @@ describe('a trigger has the fields of its type and no other', () => {
   )
 })
 
-describe('what is not built is refused by name', () => {
-  test('a run of artifacts instead of a policy', () => {
-    const text = `${head('PreheatRun', 'x')}spec:\n  registry: harbor\n  project: library\n  providers: []\n  artifacts: [a]\n  expiresAt: 2026-12-24T00:00:00Z\n`
-    expect(problemsOf(text)).toEqual([5, 6, 7, 8].map((line) => `${line}:3 error PH9001`))
+describe('a run asks for a policy, or for artifacts of its own', () => {
+  const found = (lines: string) =>
+    loadTexts({
+      ...repository,
+      'x.yaml': `${head('PreheatRun', 'x')}spec:\n  expiresAt: 2026-12-24T00:00:00Z\n${lines}`,
+    }).problems.map(({ line, column, code, message, help }) =>
+      [`${line}:${column}`, code, message, ...(help === undefined ? [] : [help])].join(' '),
+    )
+
+  test.each([
+    ['a policy', '  policy: web\n'],
+    ['artifacts', '  project: library\n  artifacts: [app:v1]\n'],
+    [
+      'artifacts and all that goes with them',
+      '  registry: harbor\n  project: library\n  providers: [{ name: eu, scope: all_peers }]\n  artifacts: [app:v1]\n  reason: a fix\n  refresh: { mode: always }\n',
+    ],
+  ])('%s', (_, lines) => {
+    expect(found(lines)).toEqual([])
   })
 
+  test('neither is a mistake that tells of both', () => {
+    expect(found('')).toEqual(['4:1 PH2002 spec.policy is missing Write a policy, or artifacts of its own.'])
+  })
+
+  test.each(['registry: harbor', 'project: library', 'providers: []'])('%s without artifacts says what for', (line) => {
+    expect(found(`  ${line}\n`)).toEqual(['4:1 PH2002 spec.artifacts is missing'])
+  })
+
+  test('no artifacts are no artifacts', () => {
+    expect(found('  project: library\n  artifacts: []\n')).toEqual([
+      '7:14 PH2003 spec.artifacts must NOT have fewer than 1 items',
+    ])
+  })
+
+  test('both is a mistake wherever it says more than the policy', () => {
+    const lines = ['registry: harbor', 'project: library', 'providers: []', 'artifacts: [app:v1]']
+    expect(found(['policy: web', ...lines].map((line) => `  ${line}\n`).join(''))).toEqual(
+      ['registry', 'project', 'providers', 'artifacts'].map(
+        (field, index) => `${index + 7}:3 PH2003 spec.${field} must be left out where policy is given`,
+      ),
+    )
+  })
+})
+
+describe('what is not built is refused by name', () => {
   test.each(['Tenant', 'HarborUpstream', 'HarborProject', 'HarborScanner', 'HarborGarbageCollection', 'Notification'])(
     'the kind %s',
     (kind) => {
