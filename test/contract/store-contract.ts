@@ -807,6 +807,17 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       expect(await store.execution('last')).toBeDefined()
     })
 
+    test('of a run with artifacts of its own none follows, and its last execution is forgotten like any', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      for (const id of ['sent', 'unsent']) await endedAt(store, id, { at: NOW, policyKey: `PreheatRun/${id}` })
+      await store.markSent({ executions: ['sent'], missed: [], runs: [] })
+
+      await store.prune(later)
+
+      expect((await store.lastExecutions()).map(({ execution: { id } }) => id)).toEqual(['unsent'])
+    })
+
     test('executions that are not in git are kept, and so is what their reports compare themselves with', async () => {
       await using place = await newPlace()
       await using store = await place.open()

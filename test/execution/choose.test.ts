@@ -8,6 +8,7 @@ import { MemorySource } from '../support/ports.ts'
 import {
   artifactOf,
   artifactOrderOf,
+  artifactRun,
   candidate,
   content,
   digest,
@@ -268,6 +269,32 @@ describe('an artifact that the policy names', () => {
     )
     expect(tasksOf(choice)).toHaveLength(1)
     expect(choice).toMatchObject({ selection: { unresolved: [{ artifact: 'nginx:9', code: 'PH8010' }] } })
+  })
+})
+
+describe('a policy that only names artifacts, as a run of its own does', () => {
+  test('has nothing but their repositories listed, and leaves nothing out of them', async () => {
+    const source = new MemorySource([app, candidate({ digest: digest(3), tags: ['v0'] }), web])
+    const choice = await chosen(source, { policy: artifactRun().ownPolicy })
+    expect(tasksOf(choice).map(({ subject }) => subject)).toMatchObject([
+      { repository: 'library/app', digest: digest(1), tags: ['v1'] },
+    ])
+    expect(choice).toMatchObject({ leftOut: [], selection: { considered: 2, selected: 1 } })
+  })
+
+  test('is held to what the project demands', async () => {
+    const source = new MemorySource([candidate({ signatures: [] })])
+    source.rules = { ...source.rules, signatures: ['cosign'] }
+    const choice = await chosen(source, { policy: artifactRun().ownPolicy })
+    expect(choice).toMatchObject({ tasks: [], leftOut: [{ tag: 'v1', rule: 'signature' }] })
+  })
+
+  test('has fetched through a proxy cache what that does not hold', async () => {
+    const source = new MemorySource([])
+    source.rules = { ...source.rules, isProxyCache: true }
+    source.upstream.set('library/app:v1', digest(5))
+    const choice = await chosen(source, { policy: artifactRun().ownPolicy })
+    expect(tasksOf(choice).map((task) => artifactOrderOf(task).digest)).toEqual([digest(5)])
   })
 })
 

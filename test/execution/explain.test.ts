@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { explain } from '../../src/execution/explain.ts'
 import type { PreheatPolicy } from '../../src/model/policy.ts'
-import { candidate, content, digest, EXAMPLE_AT as now, policy, snapshot } from '../support/examples.ts'
+import { artifactRun, candidate, content, digest, EXAMPLE_AT as now, policy, snapshot } from '../support/examples.ts'
 import { MemorySource } from '../support/ports.ts'
 
 const never = new AbortController().signal
@@ -53,6 +53,20 @@ test('what is out names the rule that decided, and what the rules after it would
     'signature out',
     'vulnerability out',
   ])
+})
+
+test('where nothing but names choose, nothing but what they name is told of', async () => {
+  const source = new MemorySource([candidate({ tags: ['v1', 'v2'] }), candidate({ digest: digest(2), tags: ['v3'] })])
+
+  const { explanations } = await explained(source, artifactRun().ownPolicy)
+
+  expect(explanations).toMatchObject([{ repository: 'library/app', tag: 'v1', decided: undefined }])
+  expect(explanations[0]?.verdicts[0]).toEqual({
+    rule: 'named',
+    says: 'in',
+    message: 'it is named',
+    field: 'spec.artifacts',
+  })
 })
 
 test('an artifact that only its content leaves out says so', async () => {

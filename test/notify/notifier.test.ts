@@ -188,7 +188,9 @@ test('a receiver gets what its severity and its policies let through', async () 
   notifier.tell(
     ended({ result: 'Success', policyKey: 'PreheatPolicy/harbor/team/app' }, { project: 'team', name: 'app' }),
   )
-  await pump(clock, () => outcomes.length === 7)
+  // Of a run with artifacts of its own, and of the project that it names.
+  notifier.tell(ended({ result: 'Failed', policyKey: 'PreheatRun/hotfix' }, { project: 'team', name: 'hotfix' }))
+  await pump(clock, () => outcomes.length === 10)
   await closed(notifier, clock)
 
   expect(reasons(all)).toEqual([
@@ -196,9 +198,14 @@ test('a receiver gets what its severity and its policies let through', async () 
     'ProviderRecovered dragonfly-eu',
     'ExecutionFailed library/release-images',
     'ResultChanged team/app',
+    'ExecutionFailed team/hotfix',
   ])
-  expect(reasons(errors)).toEqual(['ProviderUnreachable dragonfly-eu', 'ExecutionFailed library/release-images'])
-  expect(reasons(team)).toEqual(['ResultChanged team/app'])
+  expect(reasons(errors)).toEqual([
+    'ProviderUnreachable dragonfly-eu',
+    'ExecutionFailed library/release-images',
+    'ExecutionFailed team/hotfix',
+  ])
+  expect(reasons(team)).toEqual(['ResultChanged team/app', 'ExecutionFailed team/hotfix'])
 })
 
 test('the same failure within five minutes is told once and counted', async () => {

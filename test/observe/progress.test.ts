@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { progressTo, type Paint } from '../../src/observe/progress.ts'
 import type { Job, JobProgress, OpenTask, Task } from '../../src/model/task.ts'
-import { digest, EXAMPLE_FILE, execution, fileOrder, task } from '../support/examples.ts'
+import { artifactRun, digest, EXAMPLE_FILE, execution, fileOrder, task } from '../support/examples.ts'
 
 const GIB = 2 ** 30
 const plain: Paint = { good: (text) => text, bad: (text) => text, dim: (text) => text }
@@ -31,6 +31,16 @@ test('a job that tells its bytes is shown with them, and one that tells none by 
   expect(linesOf(running(open('17', done(1.5)), open('18')))).toEqual([
     '  … library/app:v1 → dragonfly-eu Running, job 17 (1.5 GiB of 6.0 GiB, 25 %), 18',
   ])
+})
+
+test('an execution is called as its reports are, also that of a run with artifacts of its own', () => {
+  const { ownPolicy } = artifactRun()
+  const snapshotOf = { ...execution().snapshot, policy: ownPolicy }
+  const lines: string[] = []
+  const started = execution({ policyKey: 'PreheatRun/hotfix-2026-11-21', snapshot: snapshotOf })
+  progressTo((line) => lines.push(line), plain)({ name: 'execution.started', execution: started })
+
+  expect(lines.join()).toContain(`library/${ownPolicy.name}`)
 })
 
 test('a job of no bytes is whole', () => {

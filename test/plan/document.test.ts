@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { parseDigest } from '../../src/model/artifact.ts'
 import { fieldsOf } from '../../src/plan/document.ts'
 import type { PreheatPolicy } from '../../src/model/policy.ts'
-import { policy } from '../support/examples.ts'
+import type { PreheatRun } from '../../src/model/run.ts'
+import { artifactRun, policy, preheatRun } from '../support/examples.ts'
 
 const DIGEST = parseDigest(`sha256:${'a'.repeat(64)}`)
 const PEM = '-----BEGIN PUBLIC KEY-----\nMFkw\n-----END PUBLIC KEY-----\n'
@@ -12,6 +13,23 @@ function below(section: string, overrides: Partial<PreheatPolicy>): Record<strin
   const fields = fieldsOf(policy(overrides)).filter(({ path }) => path.startsWith(`spec.${section}`))
   return Object.fromEntries(fields.map(({ path, value }) => [path, value]))
 }
+
+test('a run is shown with its policy, or with what it asks for itself', () => {
+  const fieldsIn = (run: PreheatRun) => Object.fromEntries(fieldsOf(run).map(({ path, value }) => [path, value]))
+  expect(fieldsIn(preheatRun())).toMatchObject({
+    'spec.policy': 'library/release-images',
+    'spec.reason': 'CVE-2026-1234 hotfix',
+  })
+  const own = fieldsIn(artifactRun())
+  expect(own).toMatchObject({
+    'spec.registry': 'harbor',
+    'spec.project': 'library',
+    'spec.artifacts': ['app:v1'],
+    'spec.refresh.mode': 'missing',
+    'spec.reason': 'CVE-2026-1234 hotfix',
+  })
+  expect(Object.keys(own).filter((path) => /filters|trigger|limits|spec\.policy/.test(path))).toEqual([])
+})
 
 describe('a policy as its author writes it', () => {
   test('a key is shown by its path and by what sha256sum says of it, never by its content', () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Detail } from '../../src/registry/registry.ts'
+import type { Detail, ListQuery } from '../../src/registry/registry.ts'
 import { SharedSource } from '../../src/registry/shared.ts'
 import { ManualClock } from '../support/clock.ts'
 import { EXAMPLE_AT, candidate } from '../support/examples.ts'
@@ -12,9 +12,9 @@ class CountingSource extends MemorySource {
   rulesAsked = 0
   fails = false
 
-  override list(query?: { readonly details: readonly Detail[] }) {
-    this.listed.push(query?.details ?? [])
-    return this.fails ? Promise.reject(new Error('torn')) : super.list()
+  override list(query: ListQuery) {
+    this.listed.push(query.details)
+    return this.fails ? Promise.reject(new Error('torn')) : super.list(query)
   }
 
   override projectRules() {

@@ -82,6 +82,12 @@ describe('a flush', () => {
   })
 })
 
+it('has no status of what is not declared any more, though its last execution is known', () => {
+  const { policyKey } = report.execution
+  expect(written({ ...everything, declared: [policyKey] }).get('status.yaml')).toContain('release-images')
+  expect(written({ ...everything, declared: [] }).get('status.yaml')).not.toContain('release-images')
+})
+
 describe('the message of a report commit', () => {
   it('says what happened, and in trailers to what', () => {
     expect(flush(everything).message).toBe(`\

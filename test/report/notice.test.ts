@@ -93,6 +93,26 @@ describe('an execution that ended', () => {
   })
 })
 
+describe('a run with artifacts of its own', () => {
+  const of = (result: Result): Event => {
+    const cause = { type: 'manual', run: { name: 'hotfix', digest: 'sha256:1', reason: '' } } as const
+    return ended(result, { cause, policyKey: 'PreheatRun/hotfix' })
+  }
+
+  test('is told of as what it is, by the name in its reports', () => {
+    expect(board().take(of('Success'), EXAMPLE_AT)).toMatchObject([
+      { object: { kind: 'PreheatRun', name: 'library/release-images', key: 'PreheatRun/hotfix' } },
+    ])
+  })
+
+  test('has no result before it that could change', () => {
+    expect(told(board({}), of('Failed'), of('Success'))).toEqual([
+      `error ExecutionFailed Failed${COUNTS}`,
+      `info ExecutionEnded Success${COUNTS}`,
+    ])
+  })
+})
+
 describe('drift', () => {
   const cause = { type: 'scheduled', upkeep: 'drift', at: EXAMPLE_AT } as const
   const executionId = endedExecution().id

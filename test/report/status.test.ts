@@ -11,7 +11,7 @@ import {
   type Trouble,
 } from '../../src/report/status.ts'
 import { endedExecution, settledTask } from '../support/ended.ts'
-import { EXAMPLE_AT, located, policy, provider, snapshot, target } from '../support/examples.ts'
+import { artifactRun, EXAMPLE_AT, located, policy, provider, snapshot, target } from '../support/examples.ts'
 
 const REPORT = 'executions/2026/11/21/eu/library/release-images/20261121T020000Z-3f9a1c07.yaml'
 const KEY = 'PreheatPolicy/harbor/library/release-images'
@@ -172,6 +172,32 @@ instances:
     const other = merge(merge(undefined, [success], [stalledPolicy], { instance: 'us' }), [success])
     expect(one).toBe(other)
     expect(one.indexOf('instance: eu')).toBeLessThan(one.indexOf('instance: us'))
+  })
+
+  it('says what a run with artifacts of its own came to in place of why it waited', () => {
+    const run = artifactRun()
+    const { key } = located(run)
+    const execution = endedExecution({ policyKey: key, snapshot: snapshot({ policy: run.ownPolicy }) })
+    const waiting = merge(undefined, [], [{ key, problems: [{ ...problem, severity: 'warning' }] }])
+    expect(parseStatus(waiting)[0]?.statuses).toMatchObject([
+      { kind: 'PreheatRun', name: run.name, outcome: undefined },
+    ])
+
+    const text = merge(waiting, [{ execution, tasks: [settledTask()] }])
+
+    expect(parseStatus(text)[0]?.statuses).toEqual([
+      expect.objectContaining({
+        kind: 'PreheatRun',
+        name: run.name,
+        registry: undefined,
+        provider: 'dragonfly-eu',
+        state: 'Ready',
+        problem: undefined,
+        outcome: expect.objectContaining({ result: 'Success' }),
+      }),
+    ])
+    expect(merge(text, [], [], { declared: [key] })).toBe(text)
+    expect(renderReadme(text)).toContain(`PreheatRun ${run.name}`)
   })
 
   it('keeps what a daemon without its state knows nothing of, and drops what is not declared', () => {

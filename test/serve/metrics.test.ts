@@ -54,6 +54,17 @@ test('what ended is counted, by policy and result, and by provider and state', a
   ])
 })
 
+test('a run with artifacts of its own is counted, and is no series for ever', async () => {
+  const { metrics, samples } = open()
+
+  metrics.emit({ name: 'execution.ended', execution: endedExecution({ policyKey: 'PreheatRun/hotfix' }) })
+
+  expect(await samples('preheatd_execution_total')).toEqual([
+    'preheatd_execution_total{registry="_other",policy="_other",result="Success"} 1',
+  ])
+  expect((await samples('preheatd_last_success_timestamp_seconds')).join()).not.toContain('_other')
+})
+
 test('looks at the source, pushes, missed slots and failed loops are counted', async () => {
   const { metrics, samples } = open()
 

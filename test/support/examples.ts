@@ -13,7 +13,7 @@ import type { PreheatPolicy, Schedule } from '../../src/model/policy.ts'
 import type { Provider } from '../../src/model/provider.ts'
 import type { Registry } from '../../src/model/registry.ts'
 import { resourceKey, type Located, type Resource } from '../../src/model/resource.ts'
-import type { PreheatRun } from '../../src/model/run.ts'
+import type { ArtifactRun, PolicyRun } from '../../src/model/run.ts'
 import type { ArtifactOrder, FileOrder, OpenTask, Task } from '../../src/model/task.ts'
 
 /** 2026-11-21T02:00:00Z, the instant of every example. */
@@ -129,7 +129,7 @@ export function scheduledPolicy(
   return policy({ trigger: { type: 'scheduled', schedule }, ...overrides })
 }
 
-export function preheatRun(overrides: Partial<PreheatRun> = {}): PreheatRun {
+export function preheatRun(overrides: Partial<PolicyRun> = {}): PolicyRun {
   return {
     kind: 'PreheatRun',
     name: 'hotfix-2026-11-21',
@@ -139,6 +139,21 @@ export function preheatRun(overrides: Partial<PreheatRun> = {}): PreheatRun {
     refresh: undefined,
     expiresAt: undefined,
     digest: digest('run'),
+    ...overrides,
+  }
+}
+
+/** One with artifacts of its own: `app:v1`, at the default provider. */
+export function artifactRun(overrides: Partial<ArtifactRun> = {}): ArtifactRun {
+  const { policy: _, refresh, ...run } = preheatRun()
+  const { name = run.name } = overrides
+  return {
+    ...run,
+    ownPolicy: policy({
+      name,
+      artifacts: [{ name: 'app', reference: { tag: 'v1' } }],
+      filters: { ...policy().filters, repositories: [], tags: [] },
+    }),
     ...overrides,
   }
 }

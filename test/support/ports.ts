@@ -5,7 +5,7 @@ import type { Vulnerability } from '../../src/model/vulnerability.ts'
 import { EdgeError } from '../../src/model/errors.ts'
 import { distinctBlobs } from '../../src/model/artifact.ts'
 import type { Engine, Health, Inspection, Observation, Probe, WantedJob } from '../../src/engine/engine.ts'
-import type { ArtifactSource, ProjectRules } from '../../src/registry/registry.ts'
+import type { ArtifactSource, ListQuery, ProjectRules } from '../../src/registry/registry.ts'
 import type { Job, Order } from '../../src/model/task.ts'
 import { manifest } from './examples.ts'
 
@@ -35,8 +35,8 @@ export class MemorySource implements ArtifactSource {
     this.candidates = candidates
   }
 
-  list(): Promise<Candidate[]> {
-    return Promise.resolve(this.candidates)
+  list({ repositories }: ListQuery): Promise<Candidate[]> {
+    return Promise.resolve(this.candidates.filter(({ repository }) => repositories?.includes(repository) !== false))
   }
 
   identify(): Promise<string> {
