@@ -34,6 +34,7 @@ test('policies-example has no problem', () => {
     'PreheatPolicy/harbor/library/signed-images',
     'PreheatPolicy/harbor/library/tools',
     'PreheatRun/hotfix-2026-11-21',
+    'PreheatRun/rollback-2026-11-21',
     'Provider/dragonfly-eu',
     'Provider/dragonfly-us',
     'Registry/harbor',

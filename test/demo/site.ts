@@ -13,6 +13,8 @@ import { git, temporaryFolder, type Repository } from '../support/repository.ts'
 const EXAMPLE = fileURLToPath(new URL('../../policies-example/', import.meta.url))
 /** The example's request for a run; the demo commits it later than the rest. */
 const RUN_FILE = 'projects/library/hotfix.yaml'
+/** Its other one, of an image that the demo does not have. */
+const OTHER_RUN_FILE = 'projects/library/rollback.yaml'
 /** Schedules of the example that would fire so soon are put off, so that each demo shows the same. */
 const QUIET_MS = 5 * 60_000
 
@@ -83,7 +85,7 @@ async function open(closers: Closers): Promise<DemoSite> {
       path.startsWith('.preheatd/') ? [] : [[path, localized(text, endpoints, Date.now())]],
     ),
   )
-  const { [RUN_FILE]: run, ...first } = policies
+  const { [RUN_FILE]: run, [OTHER_RUN_FILE]: _, ...first } = policies
   const repository = await gitServer.create('preheat.git')
   await repository.commit(first, { message: 'Preheat what library releases' })
   const checkout = join(root, 'policies')
