@@ -34,7 +34,7 @@ async function place() {
     store,
     ports,
     /** `run.waiting` with its reason, and the names of the others. */
-    told: () => events.map((event) => ('reason' in event ? `${event.name}: ${String(event.reason)}` : event.name)),
+    told: () => events.map((event) => ('reason' in event ? `${event.name}: ${event.reason}` : event.name)),
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]()
       await folder[Symbol.asyncDispose]()
@@ -92,6 +92,7 @@ test.each([
   expect(waitingRuns(declared, new Set(), EXAMPLE_AT)).toMatchObject([
     { key: `PreheatRun/${run.name}`, problems: [{ code: 'PH8009', message: `it waits: ${reason}` }] },
   ])
+  expect(waitingRuns(declared, new Set([`${run.name} ${run.digest}`]), EXAMPLE_AT)).toEqual([])
 })
 
 test('once it has expired it does nothing, and does not wait', async () => {

@@ -124,9 +124,9 @@ export class NoticeBoard {
     const { id, policyKey, result, cause, endedAt, snapshot } = execution
     const course = this.#courses.get(id) ?? UNEVENTFUL
     const kind = executedKind(policyKey)
-    const before = this.#results.get(policyKey)
-    this.#courses.delete(id)
     // A run with artifacts of its own has no result before, and none after.
+    const before = kind === 'PreheatPolicy' ? this.#results.get(policyKey) : undefined
+    this.#courses.delete(id)
     if (kind === 'PreheatPolicy') this.#results.set(policyKey, result)
     const standing = STANDINGS[result]
     const about = {

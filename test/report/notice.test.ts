@@ -106,7 +106,7 @@ describe('a run with artifacts of its own', () => {
   })
 
   test('has no result before it that could change', () => {
-    expect(told(board({}), of('Failed'), of('Success'))).toEqual([
+    expect(told(board({ 'PreheatRun/hotfix': 'Stopped' }), of('Failed'), of('Success'))).toEqual([
       `error ExecutionFailed Failed${COUNTS}`,
       `info ExecutionEnded Success${COUNTS}`,
     ])
