@@ -86,6 +86,11 @@ export function suspensionOf(
   return suspensions.get(policyKey) ?? suspensions.get('*')
 }
 
+/** Who lets it rest and why: `by ada: freeze`. */
+export function suspensionText({ by, reason }: OperatorSuspension): string {
+  return `by ${by}${reason && `: ${reason}`}`
+}
+
 /** The policy as it stands with what operators say; their word has no end of its own. */
 function resting(
   policy: PreheatPolicy,
@@ -94,7 +99,7 @@ function resting(
 ): PreheatPolicy {
   const said = suspensionOf(key, suspensions)
   if (said === undefined) return policy
-  return { ...policy, suspend: { until: undefined, reason: `by ${said.by}${said.reason && `: ${said.reason}`}` } }
+  return { ...policy, suspend: { until: undefined, reason: suspensionText(said) } }
 }
 
 /**

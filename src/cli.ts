@@ -19,8 +19,9 @@ import { plan } from './commands/plan.ts'
 import { preheat } from './commands/preheat.ts'
 import { run } from './commands/run.ts'
 import { validate } from './commands/validate.ts'
-import { parseReference, warm, type Reference } from './commands/warm.ts'
+import { warm } from './commands/warm.ts'
 import { parseDuration } from './model/duration.ts'
+import { parseReference, type Reference } from './model/reference.ts'
 import { version } from './version.ts'
 
 /** Runs one command line. @returns the exit code */

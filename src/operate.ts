@@ -1,15 +1,24 @@
-import { CannotBegin, causeText, suspensionOf } from './begin.ts'
+import { CannotBegin, causeText } from './begin.ts'
 import type { Daemon } from './daemon.ts'
 import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
+import type { LedgerEntry } from './model/evidence.ts'
 import type { Event } from './model/events.ts'
 import type { Execution } from './model/execution.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { policyAddress, type PreheatPolicy } from './model/policy.ts'
 import { executables, ofKind, resourceKey } from './model/resource.ts'
-import { isSettled, type Task } from './model/task.ts'
-import type { Asked, ExecutionView, Operations, StatusView } from './model/operations.ts'
-import { executionView, nextSlots, standing } from './standing.ts'
+import type { Task } from './model/task.ts'
+import type {
+  Asked,
+  ExecutionView,
+  ExplanationView,
+  Operations,
+  StatusView,
+  WarmQuestion,
+  WarmthView,
+} from './model/operations.ts'
+import { executionView, factsOf, nextSlots, standing } from './standing.ts'
 import type { Store } from './store/store.ts'
 import { version } from './version.ts'
 
@@ -29,26 +38,14 @@ export class DaemonOperations implements Operations {
 
   async status(): Promise<StatusView> {
     const { applied, trouble, leads } = this.#daemon
-    const open = await this.#store.openExecutions()
-    const suspensions = await this.#store.suspensions()
-    const keys = ofKind(applied?.objects ?? [], 'PreheatPolicy').map(({ key }) => key)
     return standing({
       instance: this.#instance,
       version,
       leads,
       now: this.#clock.now(),
-      applied,
       trouble,
-      executions: [...open.map((execution) => ({ execution, tasks: [] })), ...(await this.#store.lastExecutions())],
-      suspended: new Map(
-        keys.flatMap((key) => {
-          const said = suspensionOf(key, suspensions)
-          return said === undefined ? [] : [[key, `by ${said.by}${said.reason && `: ${said.reason}`}`] as const]
-        }),
-      ),
+      ...(await factsOf(this.#store, applied)),
       silentUntil: this.#daemon.silentUntil(),
-      openTasks: await this.#openTasksByProvider(open),
-      waitingReports: (await this.#store.unsentReports(1000)).length,
       causeText,
     })
   }
@@ -110,6 +107,22 @@ export class DaemonOperations implements Operations {
     return slots
   }
 
+  explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView> {
+    return this.#daemon.explain(policy, artifact, signal)
+  }
+
+  warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthView> {
+    return this.#daemon.warm(question, signal)
+  }
+
+  remembered(keys: readonly string[]): Promise<readonly LedgerEntry[]> {
+    return this.#store.warm(keys)
+  }
+
+  usedRuns(): Promise<ReadonlySet<string>> {
+    return this.#store.usedRuns()
+  }
+
   watch(listener: (event: Event) => void): () => void {
     return this.#daemon.watch(listener)
   }
@@ -138,14 +151,6 @@ export class DaemonOperations implements Operations {
 
   #keyOf(policy: string | undefined): string {
     return policy === undefined ? '*' : resourceKey(this.#policy(policy))
-  }
-
-  async #openTasksByProvider(open: readonly Execution[]): Promise<Map<string, number>> {
-    const counts = new Map<string, number>()
-    for (const { id } of open)
-      for (const task of await this.#store.tasks(id))
-        if (!isSettled(task)) counts.set(task.provider, (counts.get(task.provider) ?? 0) + 1)
-    return counts
   }
 }
 

@@ -1,11 +1,12 @@
+import { suspensionOf, suspensionText } from './begin.ts'
 import { excerpt } from './model/errors.ts'
 import type { Instant } from './model/duration.ts'
 import type { Cause, Execution } from './model/execution.ts'
 import { endOfSuspension, policyAddress, type PreheatPolicy } from './model/policy.ts'
 import { ofKind } from './model/resource.ts'
 import { SlotCalculator } from './model/schedule.ts'
-import type { Task } from './model/task.ts'
-import type { Applied, AppliedObject } from './store/store.ts'
+import { isSettled, type Task } from './model/task.ts'
+import type { Applied, AppliedObject, Ledger } from './store/store.ts'
 import { nextSlotOf } from './trigger/scheduler.ts'
 import type { ConditionView, ExecutionView, PolicyView, StatusView } from './model/operations.ts'
 
@@ -27,6 +28,31 @@ export interface Facts extends Pick<StatusView, 'instance' | 'version' | 'leads'
   /** Tasks that have not settled, by provider. */
   readonly openTasks: ReadonlyMap<string, number>
   readonly causeText: (cause: Cause) => string
+}
+
+/** The facts that a state remembers. */
+export async function factsOf(
+  ledger: Pick<Ledger, 'openExecutions' | 'lastExecutions' | 'suspensions' | 'tasks' | 'unsentReports'>,
+  applied: Applied | undefined,
+): Promise<Pick<Facts, 'applied' | 'executions' | 'suspended' | 'openTasks' | 'waitingReports'>> {
+  const open: WithTasks[] = []
+  for (const execution of await ledger.openExecutions())
+    open.push({ execution, tasks: await ledger.tasks(execution.id) })
+  const openTasks = new Map<string, number>()
+  for (const task of open.flatMap(({ tasks }) => tasks))
+    if (!isSettled(task)) openTasks.set(task.provider, (openTasks.get(task.provider) ?? 0) + 1)
+  const suspensions = await ledger.suspensions()
+  const suspended = ofKind(applied?.objects ?? [], 'PreheatPolicy').flatMap(({ key }) => {
+    const said = suspensionOf(key, suspensions)
+    return said === undefined ? [] : [[key, suspensionText(said)] as const]
+  })
+  return {
+    applied,
+    executions: [...open, ...(await ledger.lastExecutions())],
+    suspended: new Map(suspended),
+    openTasks,
+    waitingReports: (await ledger.unsentReports(1000)).length,
+  }
 }
 
 /** How everything that is declared stands. */
@@ -70,7 +96,7 @@ interface Standing {
 function policyView(standing: Standing, facts: Facts, slots: SlotCalculator): PolicyView {
   const { policy, object, executions } = standing
   const last = executions.find(({ execution }) => execution.state === 'Ended')
-  const suspended = facts.suspended.get(object.key) ?? suspensionText(policy, facts.now)
+  const suspended = facts.suspended.get(object.key) ?? restText(policy, facts.now)
   const rests = facts.suspended.has(object.key)
   return {
     policy: policyAddress(policy),
@@ -146,7 +172,7 @@ function condition(type: ConditionView['type'], status: boolean, reason: string,
   return { type, status, reason, message }
 }
 
-function suspensionText({ suspend }: PreheatPolicy, now: Instant): string | undefined {
+function restText({ suspend }: PreheatPolicy, now: Instant): string | undefined {
   if (suspend === undefined || now >= endOfSuspension(suspend)) return undefined
   return suspend.reason
 }

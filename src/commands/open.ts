@@ -16,9 +16,9 @@ import { logTo, openLog } from '../observe/log.ts'
 import { progressTo } from '../observe/progress.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { openEmbeddedStore } from '../store/embedded.ts'
-import { openPostgresStore, type SharedStore } from '../store/postgres.ts'
-import type { Store } from '../store/store.ts'
+import { openEmbeddedStore, openLedger } from '../store/embedded.ts'
+import { openPostgresLedger, openPostgresStore, type SharedStore } from '../store/postgres.ts'
+import type { Ledger, Store } from '../store/store.ts'
 import { version } from '../version.ts'
 import type { Io } from './command.ts'
 
@@ -145,6 +145,15 @@ async function openState(
     emit({ name: 'state.moved-aside', code: 'PH8011', ...aside })
   })
   return { store, shared: undefined }
+}
+
+/**
+ * What is remembered, read beside whoever works by it; undefined where nothing has been applied yet.
+ * @throws {OperatorError} PH8003 when it cannot be read
+ */
+export async function openLedgerOf({ state }: Settings): Promise<Ledger | undefined> {
+  const { dir, databaseUrl } = state
+  return databaseUrl === undefined ? await openLedger(dir) : await openPostgresLedger(databaseUrl.reveal())
 }
 
 /** What reads it; what else than the commit decides about its meaning is the part of it that is looked at, and we. */

@@ -28,12 +28,13 @@ import type { PlanContext } from '../plan/render/words.ts'
 import { readConfig } from '../reconcile.ts'
 import { parseStatus } from '../report/status.ts'
 import type { Applied, Store } from '../store/store.ts'
-import { openLedger } from '../store/embedded.ts'
+import { connectControl } from '../serve/client.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import type { Settings } from '../settings.ts'
 import { linesOf, type LineOf } from '../config/lines.ts'
 import { ConfigReader } from '../config/reader.ts'
-import { loadSettings, openDrivers, openPublisher, openSecretsOf, readerOf } from './open.ts'
+import { loadSettings, openDrivers, openLedgerOf, openPublisher, openSecretsOf, readerOf } from './open.ts'
+import { userName } from './operator.ts'
 import { loadFolder, problemsText } from './validate.ts'
 
 export interface PlanOptions {
@@ -101,13 +102,12 @@ async function preview(
   await using closers = new Closers()
   const secrets = openSecretsOf(settings, io)
   const drivers = closers.use(openDrivers(secrets))
-  const ledger = await openLedger(settings.state.dir)
-  if (ledger !== undefined) closers.use(ledger)
-  const warmth = ledger === undefined ? await reportedWarmth() : 'as the ledger of the state folder says'
+  const memory = await memoryOf(settings, closers, signal)
+  const warmth = memory?.name ?? (await reportedWarmth())
 
   const touched = new Set(changes.changes.filter(({ action }) => action !== 'delete').map(({ key }) => key))
   const retargeted = new Set(changes.retargeted.map(({ policy }) => policy))
-  const runs = openRuns(changes, (await ledger?.usedRuns()) ?? new Set(), now)
+  const runs = openRuns(changes, (await memory?.usedRuns()) ?? new Set(), now)
   const policies = [...ofKind(changes.objects, 'PreheatPolicy'), ...ownPolicies(runs)].filter(
     ({ key, resource }) => resource.enabled && (touched.has(key) || retargeted.has(policyAddress(resource))),
   )
@@ -116,7 +116,7 @@ async function preview(
   for (const located of policies) {
     // What the plan was made of; a folder that changed meanwhile costs the line, and nothing else.
     const line = linesOf(await readFile(join(dir, located.file)).catch(() => undefined), located.line)
-    const ports = { drivers, ledger: ledger ?? COLD, now, scrub }
+    const ports = { drivers, ledger: memory ?? COLD, now, scrub }
     previews.push(await previewOf(located, line, changes, ports, signal))
   }
   const engines = await askEngines(
@@ -144,6 +144,31 @@ async function preview(
       scratch.removeCallback()
     }
   }
+}
+
+/** Somebody who knows what is warm, and which runs are used up. */
+interface Memory extends Pick<Store, 'warm' | 'usedRuns'> {
+  /** In the words of the plan. */
+  readonly name: string
+}
+
+/** The daemon that lives here, or what one has left; undefined where none ever lived. */
+async function memoryOf(settings: Settings, closers: Closers, signal: AbortSignal): Promise<Memory | undefined> {
+  const { dir, databaseUrl } = settings.state
+  const daemon = await connectControl(dir, userName())
+  if (daemon !== undefined) {
+    closers.use(daemon)
+    return {
+      name: 'as the daemon that runs here knows',
+      warm: (keys) => daemon.remembered(keys, signal),
+      usedRuns: () => daemon.usedRuns(signal),
+    }
+  }
+  const ledger = await openLedgerOf(settings)
+  if (ledger === undefined) return undefined
+  closers.use(ledger)
+  const place = databaseUrl === undefined ? 'state folder' : 'database'
+  return { name: `as the ledger of the ${place} says`, warm: (keys) => ledger.warm(keys), usedRuns: () => ledger.usedRuns() }
 }
 
 const COLD: Pick<Store, 'warm'> = { warm: () => Promise.resolve([]) }

@@ -1,14 +1,15 @@
 import { causeText } from '../begin.ts'
 import { systemClock } from '../clock.ts'
-import { executionView, standing, type WithTasks } from '../standing.ts'
+import { executionView, factsOf, standing } from '../standing.ts'
 import { executionBody, statusBody, type ExecutionBody, type StatusBody } from '../serve/wire.ts'
 import type { Settings } from '../settings.ts'
-import { openLedger, type Ledger } from '../store/embedded.ts'
+import type { Ledger } from '../store/store.ts'
 import { version } from '../version.ts'
+import { openLedgerOf } from './open.ts'
 
 /** What a daemon that does not run has left; undefined where none ever ran. */
-export async function withLedger<T>({ state }: Settings, work: (ledger: Ledger) => Promise<T>): Promise<T | undefined> {
-  await using ledger = await openLedger(state.dir)
+export async function withLedger<T>(settings: Settings, work: (ledger: Ledger) => Promise<T>): Promise<T | undefined> {
+  await using ledger = await openLedgerOf(settings)
   return ledger && (await work(ledger))
 }
 
@@ -20,13 +21,9 @@ export async function statusLeft(ledger: Ledger, { instance }: Settings): Promis
       version,
       leads: false,
       now: systemClock.now(),
-      applied: await ledger.applied(),
       trouble: undefined,
-      executions: await executionsIn(ledger),
-      suspended: new Map(),
+      ...(await factsOf(ledger, await ledger.applied())),
       silentUntil: new Map(),
-      openTasks: new Map(),
-      waitingReports: 0,
       causeText,
     }),
   )
@@ -34,13 +31,8 @@ export async function statusLeft(ledger: Ledger, { instance }: Settings): Promis
 
 /** The open executions and the last of each policy, the newest first. */
 export async function executionsLeft(ledger: Ledger): Promise<ExecutionBody[]> {
-  const found = await executionsIn(ledger)
-  return found
-    .sort((a, b) => b.execution.startedAt - a.execution.startedAt)
+  const { executions } = await factsOf(ledger, undefined)
+  return executions
+    .toSorted((a, b) => b.execution.startedAt - a.execution.startedAt)
     .map((one) => executionBody(executionView(one, causeText)))
-}
-
-async function executionsIn(ledger: Ledger): Promise<WithTasks[]> {
-  const open = (await ledger.openExecutions()).map((execution) => ({ execution, tasks: [] }))
-  return [...open, ...(await ledger.lastExecutions())]
 }

@@ -1,4 +1,5 @@
 import { excerpt } from '../model/errors.ts'
+import type { Settings } from '../settings.ts'
 import type { PolicyBody, ProviderBody, StatusBody } from '../serve/wire.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import { besideDaemon, type OperatorOptions } from './operator.ts'
@@ -13,18 +14,27 @@ export async function status(options: OperatorOptions, io: Io, signal: AbortSign
       : await withLedger(settings, (ledger) => statusLeft(ledger, settings))
     const runs = daemon !== undefined
     if (options.output === 'json') io.out(`${JSON.stringify({ runs, ...found }, undefined, 2)}\n`)
-    else io.out(found === undefined ? 'No daemon has run here yet.\n' : text(found, runs, io))
+    else
+      io.out(found === undefined ? 'No daemon has run here yet.\n' : text(found, runs ? 'runs' : leftIn(settings), io))
     return exit.ok
   })
 }
 
-function text(status: StatusBody, runs: boolean, io: Io): string {
+/** Where what a daemon knows was found, since none answers here. */
+function leftIn({ state }: Settings): 'folder' | 'database' {
+  return state.databaseUrl === undefined ? 'folder' : 'database'
+}
+
+function text(status: StatusBody, from: 'runs' | ReturnType<typeof leftIn>, io: Io): string {
   const { red, yellow } = io.outColors
   const { source, waitingReports, problems } = status
+  const heading = {
+    runs: `preheatd ${status.version}${status.leads ? ', leads' : ''}`,
+    folder: `${yellow('not running')}; as it stood when it stopped`,
+    database: `${yellow('not running')} on this state folder; as the database has it`,
+  }
   const lines = [
-    runs
-      ? `daemon    ${status.instance}, preheatd ${status.version}${status.leads ? ', leads' : ''}`
-      : `daemon    ${status.instance}, ${yellow('not running')}; as it stood when it stopped`,
+    `daemon    ${status.instance}, ${heading[from]}`,
     source.revision === undefined
       ? 'source    nothing has been applied yet'
       : `source    ${source.revision} applied ${source.appliedAt ?? ''}`,

@@ -12,6 +12,7 @@ export class ConfigReader {
   /** Differs when the same commit may now mean something else. */
   readonly view: string
   readonly #matchLabels: Readonly<Record<string, string>>
+  readonly #part: string
   #texts: ReadonlyMap<string, FileText> = new Map()
   #added = new Map<string, FileText>()
 
@@ -21,8 +22,16 @@ export class ConfigReader {
    */
   constructor(matchLabels: Readonly<Record<string, string>> = {}, view = '') {
     this.#matchLabels = matchLabels
+    this.#part = view
     const labels = Object.entries(matchLabels).sort(([a], [b]) => (a < b ? -1 : 1))
     this.view = JSON.stringify([view, labels])
+  }
+
+  /** One that knows what this one knows now, and goes on by itself. */
+  fork(): ConfigReader {
+    const fork = new ConfigReader(this.#matchLabels, this.#part)
+    fork.#texts = this.#texts
+    return fork
   }
 
   /** The files whose bytes have to be {@link add added} before {@link read}; of equal ones, the first. */

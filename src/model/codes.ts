@@ -148,7 +148,8 @@ export const codes = {
   PH8001: { title: 'daemon configuration invalid', remedy: 'Correct preheatd.yaml at the marked place.' },
   PH8002: {
     title: 'state folder in use',
-    remedy: 'One worker per state folder: stop the other one, or commit a PreheatRun instead.',
+    remedy:
+      'One worker per state folder: stop the other one, or ask it: `preheatd preheat` and `reconcile` go through it.',
   },
   PH8003: { title: 'state folder unusable', remedy: 'Check that it is writable and has space.' },
   PH8004: { title: 'over a limit', remedy: 'Narrow the filters, or raise spec.limits.' },
@@ -186,6 +187,8 @@ export const codes = {
   PH8109: { title: 'internal failure', remedy: 'The daemon’s log has the reason; ask again.' },
   PH8110: { title: 'daemon not understood', remedy: 'Use the same version of preheatd as the daemon’s.' },
   PH8111: { title: 'folder not empty', remedy: 'Name a folder that is empty or is not there yet.' },
+  PH8112: { title: 'too many ask', remedy: 'Ask again when others have their answers.' },
+  PH8113: { title: 'the answer took too long', remedy: 'Ask about one artifact or one provider, or ask again later.' },
 
   PH8031: {
     title: 'notification not delivered',

@@ -31,6 +31,11 @@ export function formatDuration(ms: number): string {
   return text
 }
 
+/** How old something is, to the second: `3m12s`. */
+export function ageText(ageMs: number): string {
+  return formatDuration(Math.floor(Math.max(0, ageMs) / 1000) * 1000)
+}
+
 /** `2026-11-21T02:00:00.000Z`, the one spelling of an instant in reports. */
 export function formatInstant(at: Instant): string {
   return new Date(at).toISOString()

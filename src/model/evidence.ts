@@ -20,6 +20,13 @@ export interface Evidence {
   readonly peers: number
 }
 
+/** What is known to be warm, and since when. */
+export interface LedgerEntry {
+  readonly key: string
+  readonly warmAt: Instant
+  readonly evidence: Evidence
+}
+
 /** What an engine showed about one job's blobs; a file is one. */
 export interface Claims {
   readonly kind: Evidence['kind']

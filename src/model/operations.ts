@@ -1,8 +1,11 @@
-import type { Instant } from '../model/duration.ts'
-import type { Event } from '../model/events.ts'
-import type { Execution } from '../model/execution.ts'
-import type { Problem } from '../model/problem.ts'
-import type { Task } from '../model/task.ts'
+import type { Digest } from './artifact.ts'
+import type { Instant } from './duration.ts'
+import type { Event } from './events.ts'
+import type { Evidence, LedgerEntry } from './evidence.ts'
+import type { Execution, Unresolved } from './execution.ts'
+import type { Problem } from './problem.ts'
+import type { Reference } from './reference.ts'
+import type { Task } from './task.ts'
 
 /** Who asks and why; it goes into the report. */
 export interface Asked {
@@ -29,6 +32,18 @@ export interface Operations {
   invalidate(provider: string, asked: Asked): Promise<number>
   /** The next slots of a policy. @throws {CannotBegin} for a policy that is not there, or has no schedule */
   schedule(policy: string, count: number): Promise<readonly Instant[]>
+  /**
+   * Why each artifact of a policy would be preheated now or not, and why the policy does not run by itself.
+   * @param artifact `app:v1`, `library/app@sha256:…`, a repository; undefined: all
+   * @throws {CannotBegin} for a policy that is not at the tip of the source
+   */
+  explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView>
+  /** Is an image warm? Waits for it as long as it is asked to. @throws {CannotBegin} before anything was applied */
+  warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthView>
+  /** What is known to be warm of these keys of the ledger. */
+  remembered(keys: readonly string[]): Promise<readonly LedgerEntry[]>
+  /** PreheatRuns that ran and never run again, each a name and the digest of its content. */
+  usedRuns(): Promise<ReadonlySet<string>>
   /** Calls back with everything that the daemon announces, until the returned function is called. */
   watch(listener: (event: Event) => void): () => void
   /** What it announced of an execution since it was started, oldest first, as far as it remembers. */
@@ -91,4 +106,82 @@ export interface ExecutionView {
   readonly cause: string
   /** By state. */
   readonly tasks: Readonly<Record<string, number>>
+}
+
+/** Why a policy's artifacts are in or out. */
+export interface ExplanationView {
+  /** `library/release-images` */
+  readonly policy: string
+  readonly file: string
+  readonly line: number
+  /** Why the policy does not run by itself, and what became of it the last time. */
+  readonly why: readonly string[]
+  /** Why a run now would submit nothing at all. */
+  readonly blocked: { readonly code: string; readonly message: string } | undefined
+  /** Artifacts that the policy names and nobody finds. */
+  readonly unresolved: readonly Unresolved[] | undefined
+  readonly artifacts: readonly ArtifactView[]
+  readonly files: readonly {
+    readonly file: string
+    /** Of `spec.files`. */
+    readonly line: number
+    readonly targets: readonly TargetView[]
+  }[]
+}
+
+export interface ArtifactView {
+  /** With the project. */
+  readonly repository: string
+  readonly tag: string | undefined
+  readonly digest: string | undefined
+  readonly outcome: 'in' | 'out'
+  /** The rule that left it out. */
+  readonly decidedBy: string | undefined
+  readonly verdicts: readonly VerdictView[]
+  readonly targets: readonly TargetView[]
+}
+
+/** What one rule says, and where it stands. */
+export interface VerdictView {
+  readonly rule: string
+  readonly says: 'in' | 'out' | 'unknown'
+  readonly message: string
+  /** `spec.filters.tags[0]`; undefined where no field of the policy decides. */
+  readonly field: string | undefined
+  readonly file: string
+  readonly line: number | undefined
+}
+
+interface TargetView {
+  readonly provider: string
+  readonly action: 'preheat' | 'skip'
+  readonly reason: string
+}
+
+/** Is this image warm? */
+export interface WarmQuestion {
+  readonly reference: Reference
+  /** Only on this provider; undefined: on those of the policies that cover the image. */
+  readonly provider: string | undefined
+  /** How long to wait for evidence; 0: what is known now. */
+  readonly waitMs: number
+}
+
+export interface WarmthView {
+  readonly registry: string
+  readonly repository: string
+  readonly tag: string | undefined
+  readonly digest: Digest
+  /** On every provider that was asked. */
+  readonly warm: boolean
+  readonly providers: readonly {
+    readonly name: string
+    readonly warm: boolean
+    /** Who said so. */
+    readonly from: 'ledger' | 'probe' | undefined
+    /** Why it is not known warm. */
+    readonly reason: string | undefined
+    readonly evidence: Evidence | undefined
+    readonly ageMs: number | undefined
+  }[]
 }

@@ -1,16 +1,28 @@
 import { Hono, type Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { methodNotAllowed } from 'hono/method-not-allowed'
+import { DeadlineError, withDeadline } from '../deadline.ts'
 import type { Clock } from '../model/clock.ts'
-import { formatInstant } from '../model/duration.ts'
+import type { Code } from '../model/codes.ts'
+import { formatDuration, formatInstant, parseDuration } from '../model/duration.ts'
 import { EdgeError, excerpt, OperatorError } from '../model/errors.ts'
+import { parseReference } from '../model/reference.ts'
 import { SourceError } from '../model/source.ts'
 import { admit, type Access } from './access.ts'
 import { EventStreams } from './event-stream.ts'
 import { openApiDocument } from './openapi.ts'
 import type { Asked, Operations } from '../model/operations.ts'
-import { answerOf, KNOWN, Refusal } from './refusal.ts'
-import { executionBody, executionDetailBody, statusBody } from './wire.ts'
+import { answerOf, KNOWN, Refusal, type RefusalStatus } from './refusal.ts'
+import {
+  executionBody,
+  executionDetailBody,
+  EXPLAIN_MS,
+  MAX_KEYS,
+  entryBody,
+  statusBody,
+  WARM_MS,
+  warmthBody,
+} from './wire.ts'
 
 export interface ApiPorts {
   readonly access: Access
@@ -25,12 +37,19 @@ const MAX_BODY_BYTES = 1024 * 1024
 const MAX_REASON = 500
 const MAX_LIST = 1000
 const MAX_SLOTS = 100
+const LEDGER_KEY = /^[0-9a-f]{64}$/
+/** Artifacts that one answer explains. */
+const MAX_EXPLAINED = 20_000
+/** Questions at once that others have to be asked for. */
+const MAX_INQUIRIES = 32
+const MAX_WAIT_MS = 24 * 3_600_000
 const EXECUTION_ID = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
 
 /** `/api/v1`: what an operator asks of a living daemon. The same app serves the API's port and the control socket. */
 export function apiApp(operations: Operations, { access, clock, closing, onFailure }: ApiPorts) {
   const app = new Hono<{ Variables: { by: string } }>()
   const streams = new EventStreams(operations, clock, closing)
+  let inquiries = 0
 
   app.use(async (c, next) => {
     await next()
@@ -122,6 +141,39 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
     return c.json({ policy, slots: slots.map(formatInstant) })
   })
 
+  app.get('/api/v1/policies/:policy{.+}/explanation', async (c) => {
+    const { artifact } = query(c, ['artifact'])
+    const policy = c.req.param('policy')
+    const found = await inquire(c, EXPLAIN_MS, (signal) => operations.explain(policy, artifact, signal))
+    const { length } = found.artifacts
+    if (length > MAX_EXPLAINED)
+      throw new Refusal(409, 'PH8101', `${length} artifacts are too many for one answer (${MAX_EXPLAINED}): name one`)
+    return c.json(found)
+  })
+
+  app.get('/api/v1/warmth', async (c) => {
+    const { reference: text = '', provider, wait = '0s' } = query(c, ['reference', 'provider', 'wait'])
+    const reference = parseReference(text)
+    if (reference === undefined) throw refused('reference is a repository with a tag or a sha256 digest')
+    const question = { reference, provider, waitMs: waitOf(wait) }
+    const found = await inquire(c, WARM_MS + question.waitMs, (signal) => operations.warm(question, signal))
+    return c.json(warmthBody(found))
+  })
+
+  app.post('/api/v1/ledger', async (c) => {
+    const { keys, ...others } = await objectOf(c)
+    knownFields(others)
+    const isKey = (one: unknown): one is string => typeof one === 'string' && LEDGER_KEY.test(one)
+    if (!Array.isArray(keys) || keys.length > MAX_KEYS || !keys.every(isKey))
+      throw refused(`keys are at most ${MAX_KEYS} of the ledger`)
+    return c.json({ entries: (await operations.remembered(keys)).map(entryBody) })
+  })
+
+  app.get('/api/v1/used-runs', async (c) => {
+    query(c, [])
+    return c.json({ runs: [...(await operations.usedRuns())] })
+  })
+
   app.post('/api/v1/suspend', async (c) => {
     await operations.suspend(undefined, await askedOf(c, 'reason needed'))
     return c.json({ suspended: 'all' })
@@ -153,6 +205,25 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
   )
   return app
 
+  /** Asks others on behalf of somebody, for as long as that one stays and the daemon lives. */
+  async function inquire<T>(c: Context, ms: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    if (inquiries >= MAX_INQUIRIES)
+      throw new Refusal(503, 'PH8112', `${MAX_INQUIRIES} questions are being answered already`)
+    inquiries++
+    try {
+      return await withDeadline(ms, closing, (open) => ask(AbortSignal.any([open, c.req.raw.signal])))
+    } catch (error) {
+      if (closing.aborted) throw new Refusal(503, 'PH8107', 'the daemon stopped before it had the answer')
+      if (error instanceof DeadlineError)
+        throw new Refusal(504, 'PH8113', `there was no answer within ${formatDuration(ms)}`)
+      const status = error instanceof OperatorError ? NOT_THERE.get(error.code) : undefined
+      if (status === undefined || !(error instanceof OperatorError)) throw error
+      throw new Refusal(status, error.code, error.message, { help: error.help })
+    } finally {
+      inquiries--
+    }
+  }
+
   /** A policy that is not there is another answer than one that cannot do it now. */
   async function ofPolicy<T>(name: string, work: () => Promise<T>): Promise<T> {
     try {
@@ -166,6 +237,16 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
     }
   }
 }
+
+/** What is asked for is not declared, not in the registry, not open, or may be several: nothing of ours failed. */
+const NOT_THERE: ReadonlyMap<Code, RefusalStatus> = new Map([
+  ['PH3001', 404],
+  ['PH3002', 404],
+  ['PH6003', 404],
+  ['PH3008', 409],
+  ['PH3014', 409],
+  ['PH3017', 409],
+])
 
 /** As a person may write it: `library/release-images`, `release-images`, or with the registry before it. */
 function namesOf({ policy, registry }: { readonly policy: string; readonly registry: string }): string[] {
@@ -191,6 +272,16 @@ async function askedOf(
   c: Context<{ Variables: { by: string } }>,
   wants: 'reason needed' | 'reason or none',
 ): Promise<Asked> {
+  const { reason = '', ...others } = await objectOf(c)
+  knownFields(others)
+  if (typeof reason !== 'string') throw refused('reason is a text')
+  const clean = excerpt(reason, MAX_REASON)
+  if (clean === '' && wants === 'reason needed') throw refused('reason is missing: it goes into the report')
+  return { by: c.get('by'), reason: clean }
+}
+
+/** What a body says. */
+async function objectOf(c: Context): Promise<Readonly<Record<string, unknown>>> {
   query(c, [])
   const type = c.req.header('content-type') ?? ''
   if (!/^application\/json *(?:;|$)/i.test(type)) throw new Refusal(415, 'PH8102', 'the body is application/json')
@@ -198,13 +289,13 @@ async function askedOf(
     throw refused('the body is not JSON')
   })
   if (typeof body !== 'object' || body === null || Array.isArray(body)) throw refused('the body is an object')
-  const { reason = '', ...others } = body as { readonly reason?: unknown }
+  return body as Readonly<Record<string, unknown>>
+}
+
+/** Nothing of a body is ignored. @param others what nobody asked for */
+function knownFields(others: object): void {
   const [stranger] = Object.keys(others)
   if (stranger !== undefined) throw refused(`the body has no field ${quoted(stranger)}`)
-  if (typeof reason !== 'string') throw refused('reason is a text')
-  const clean = excerpt(reason, MAX_REASON)
-  if (clean === '' && wants === 'reason needed') throw refused('reason is missing: it goes into the report')
-  return { by: c.get('by'), reason: clean }
 }
 
 /** The query, of which nothing is ignored. */
@@ -220,6 +311,16 @@ function count(name: string, text: string | undefined, usual: number, most: numb
   const value = /^\d{1,6}$/.test(text) ? Number(text) : 0
   if (value < 1 || value > most) throw refused(`${name} is a number from 1 to ${most}`)
   return value
+}
+
+function waitOf(text: string): number {
+  try {
+    const waitMs = parseDuration(text)
+    if (waitMs <= MAX_WAIT_MS) return waitMs
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+  }
+  throw refused('wait is a duration of at most 24h, as 10m')
 }
 
 function executionId(text: string): string {

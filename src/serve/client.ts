@@ -1,10 +1,25 @@
 import { Client, type Dispatcher } from 'undici'
 import { withDeadline } from '../deadline.ts'
 import { codes, type Code } from '../model/codes.ts'
+import { formatDuration } from '../model/duration.ts'
 import { excerpt, OperatorError } from '../model/errors.ts'
+import type { LedgerEntry } from '../model/evidence.ts'
+import type { ExplanationView, WarmQuestion } from '../model/operations.ts'
+import { referenceText } from '../model/reference.ts'
 import { USER_HEADER } from './access.ts'
 import { controlPath, fits, isAnswered } from './control.ts'
-import type { EventBody, ExecutionBody, ExecutionDetailBody, StatusBody } from './wire.ts'
+import {
+  EXPLAIN_MS,
+  MAX_KEYS,
+  entryOf,
+  WARM_MS,
+  type EventBody,
+  type ExecutionBody,
+  type ExecutionDetailBody,
+  type LedgerEntryBody,
+  type StatusBody,
+  type WarmthBody,
+} from './wire.ts'
 
 const ANSWER_MS = 60_000
 /** A look at the source fetches what is new. */
@@ -36,6 +51,13 @@ export interface RemoteOperations extends AsyncDisposable {
   invalidate(provider: string, reason: string, signal: AbortSignal): Promise<number>
   /** RFC 3339. */
   schedule(policy: string, count: number, signal: AbortSignal): Promise<readonly string[]>
+  /** @param artifact undefined: all */
+  explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView>
+  warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthBody>
+  /** What is known to be warm of these keys of the ledger. */
+  remembered(keys: readonly string[], signal: AbortSignal): Promise<LedgerEntry[]>
+  /** PreheatRuns that ran and never run again, each a name and the digest of its content. */
+  usedRuns(signal: AbortSignal): Promise<ReadonlySet<string>>
   /**
    * What the daemon remembers of an execution, oldest first, and until its `end` what happens to it, as long as the
    * daemon lives.
@@ -78,32 +100,60 @@ class ControlClient implements RemoteOperations {
   }
 
   async begin(policy: string, reason: string, signal: AbortSignal): Promise<string> {
-    return (await this.#post<{ execution: string }>(`policies/${address(policy)}/executions`, reason, signal)).execution
+    return (await this.#post<{ execution: string }>(`policies/${address(policy)}/executions`, { reason }, signal))
+      .execution
   }
 
   async stop(id: string, reason: string, signal: AbortSignal): Promise<void> {
-    await this.#post(`executions/${encodeURIComponent(id)}/stop`, reason, signal)
+    await this.#post(`executions/${encodeURIComponent(id)}/stop`, { reason }, signal)
   }
 
   async suspend(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void> {
-    await this.#post(policy === undefined ? 'suspend' : `policies/${address(policy)}/suspend`, reason, signal)
+    await this.#post(policy === undefined ? 'suspend' : `policies/${address(policy)}/suspend`, { reason }, signal)
   }
 
   async resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void> {
-    await this.#post(policy === undefined ? 'resume' : `policies/${address(policy)}/resume`, reason, signal)
+    await this.#post(policy === undefined ? 'resume' : `policies/${address(policy)}/resume`, { reason }, signal)
   }
 
   async reconcile(signal: AbortSignal): Promise<string | undefined> {
-    return (await this.#post<{ revision?: string }>('reconcile', '', signal, RECONCILE_MS)).revision
+    return (await this.#post<{ revision?: string }>('reconcile', {}, signal, RECONCILE_MS)).revision
   }
 
   async invalidate(provider: string, reason: string, signal: AbortSignal): Promise<number> {
     const path = `providers/${encodeURIComponent(provider)}/invalidate`
-    return (await this.#post<{ forgotten: number }>(path, reason, signal)).forgotten
+    return (await this.#post<{ forgotten: number }>(path, { reason }, signal)).forgotten
   }
 
   async schedule(policy: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
     return (await this.#get<{ slots: string[] }>(`policies/${address(policy)}/schedule?next=${count}`, signal)).slots
+  }
+
+  explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView> {
+    const query = artifact === undefined ? '' : `?${new URLSearchParams({ artifact }).toString()}`
+    return this.#get<ExplanationView>(`policies/${address(policy)}/explanation${query}`, signal, EXPLAIN_MS + ANSWER_MS)
+  }
+
+  warm({ reference, provider, waitMs }: WarmQuestion, signal: AbortSignal): Promise<WarmthBody> {
+    const query = new URLSearchParams({
+      reference: referenceText(reference),
+      ...(provider !== undefined && { provider }),
+      wait: formatDuration(waitMs),
+    })
+    return this.#get<WarmthBody>(`warmth?${query.toString()}`, signal, WARM_MS + waitMs + ANSWER_MS)
+  }
+
+  async remembered(keys: readonly string[], signal: AbortSignal): Promise<LedgerEntry[]> {
+    const entries: LedgerEntryBody[] = []
+    for (let from = 0; from < keys.length; from += MAX_KEYS) {
+      const body = { keys: keys.slice(from, from + MAX_KEYS) }
+      entries.push(...(await this.#post<{ entries: LedgerEntryBody[] }>('ledger', body, signal)).entries)
+    }
+    return entries.map(entryOf)
+  }
+
+  async usedRuns(signal: AbortSignal): Promise<ReadonlySet<string>> {
+    return new Set((await this.#get<{ runs: string[] }>('used-runs', signal)).runs)
   }
 
   async *events(id: string, until: 'now' | 'end', signal: AbortSignal): AsyncGenerator<EventBody> {
@@ -126,12 +176,12 @@ class ControlClient implements RemoteOperations {
     }
   }
 
-  async #get<T>(path: string, signal: AbortSignal): Promise<T> {
-    return await this.#exchange<T>('GET', path, undefined, signal, ANSWER_MS)
+  async #get<T>(path: string, signal: AbortSignal, timeoutMs = ANSWER_MS): Promise<T> {
+    return await this.#exchange<T>('GET', path, undefined, signal, timeoutMs)
   }
 
-  async #post<T>(path: string, reason: string, signal: AbortSignal, timeoutMs = ANSWER_MS): Promise<T> {
-    return await this.#exchange<T>('POST', path, JSON.stringify({ reason }), signal, timeoutMs)
+  async #post<T>(path: string, body: object, signal: AbortSignal, timeoutMs = ANSWER_MS): Promise<T> {
+    return await this.#exchange<T>('POST', path, JSON.stringify(body), signal, timeoutMs)
   }
 
   async #exchange<T>(
@@ -179,13 +229,15 @@ function address(policy: string): string {
   return policy.split('/').map(encodeURIComponent).join('/')
 }
 
-async function refusalOf({ body }: Dispatcher.ResponseData): Promise<OperatorError> {
-  const problem = JSON.parse(await readAll(body)) as { readonly code?: unknown; readonly detail?: unknown }
-  const { code, detail } = problem
+async function refusalOf({ statusCode, body }: Dispatcher.ResponseData): Promise<OperatorError> {
+  const problem = JSON.parse(await readAll(body)) as Readonly<Record<string, unknown>>
+  const { code, detail, help } = problem
   if (typeof code !== 'string' || typeof detail !== 'string') throw new SyntaxError('no problem details')
-  return Object.hasOwn(codes, code)
-    ? new OperatorError(code as Code, detail)
-    : new OperatorError('PH8110', `${excerpt(code, 20)}: ${detail}`)
+  if (!Object.hasOwn(codes, code)) return new OperatorError('PH8110', `${excerpt(code, 20)}: ${detail}`)
+  // It does not know what is asked: we would not ask what we do not know.
+  if (statusCode === 404 && code === 'PH8102')
+    return new OperatorError('PH8110', `the daemon is of another version: ${detail}`)
+  return new OperatorError(code as Code, detail, typeof help === 'string' ? { help } : {})
 }
 
 /** What a person can do something about. */

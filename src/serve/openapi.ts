@@ -1,9 +1,12 @@
 import { codes } from '../model/codes.ts'
+import { MAX_KEYS } from './wire.ts'
 
 const ref = (name: string) => ({ $ref: `#/components/schemas/${name}` })
 const text = { type: 'string' } as const
 const time = { type: 'string', format: 'date-time' } as const
 const natural = { type: 'integer', minimum: 0 } as const
+const key = { type: 'string', pattern: '^[0-9a-f]{64}$' } as const
+const line = { type: 'integer', minimum: 1 } as const
 const list = (items: object) => ({ type: 'array', items })
 
 /** An object of which nothing else may be there; `required` of it always is. */
@@ -55,7 +58,7 @@ const schemas = {
       severity: { enum: ['error', 'warning'] },
       code: text,
       file: text,
-      line: { type: 'integer', minimum: 1 },
+      line,
       column: { type: 'integer', minimum: 1 },
       message: text,
     },
@@ -107,14 +110,7 @@ const schemas = {
       artifact: shape({ repository: text, tags: list(text), digest: text }),
       file: text,
       sizeBytes: natural,
-      evidence: shape({
-        kind: text,
-        source: { enum: ['claimed-by-engine', 'observed'] },
-        observedAt: time,
-        blobs: natural,
-        of: natural,
-        peers: natural,
-      }),
+      evidence: ref('Evidence'),
       missing: { ...natural, description: 'Blobs that are known to be absent.' },
       error: said,
       startedAt: time,
@@ -122,9 +118,67 @@ const schemas = {
       endedAt: time,
     },
   ),
+  Evidence: shape({
+    kind: text,
+    source: { enum: ['claimed-by-engine', 'observed'] },
+    observedAt: time,
+    blobs: natural,
+    of: natural,
+    peers: natural,
+  }),
   Job: shape(
     { state: { enum: ['wanted', 'intended', 'open', 'probing', 'ended'] } },
     { id: text, cluster: text, doneBytes: natural, totalBytes: natural },
+  ),
+  Explanation: shape(
+    {
+      policy: text,
+      file: text,
+      line,
+      why: { ...list(text), description: 'Why the policy does not run by itself, and what became of it.' },
+      artifacts: list(
+        shape(
+          {
+            repository: text,
+            outcome: { enum: ['in', 'out'] },
+            verdicts: list(
+              shape(
+                { rule: text, says: { enum: ['in', 'out', 'unknown'] }, message: text, file: text },
+                { field: { ...text, description: 'Absent: no field of the policy decides.' }, line },
+              ),
+            ),
+            targets: list(ref('Target')),
+          },
+          { tag: text, digest: text, decidedBy: { ...text, description: 'The rule that left it out.' } },
+        ),
+      ),
+      files: list(shape({ file: text, line, targets: list(ref('Target')) })),
+    },
+    {
+      blocked: { ...said, description: 'Why a run now would submit nothing at all.' },
+      unresolved: { ...list(shape({ artifact: text, code: text, message: text })), description: 'Nobody finds them.' },
+    },
+  ),
+  Target: shape({ provider: text, action: { enum: ['preheat', 'skip'] }, reason: text }),
+  Warmth: shape(
+    {
+      registry: text,
+      repository: text,
+      digest: text,
+      warm: { type: 'boolean', description: 'On every provider that was asked.' },
+      providers: list(
+        shape(
+          { name: text, warm: { type: 'boolean' } },
+          {
+            from: { enum: ['ledger', 'probe'] },
+            reason: { ...text, description: 'Why it is not known warm.' },
+            evidence: ref('Evidence'),
+            ageMs: { type: 'number' },
+          },
+        ),
+      ),
+    },
+    { tag: text },
   ),
   Event: {
     description: 'The data of a server-sent event; its name is that of the event.',
@@ -261,6 +315,51 @@ export const openApiDocument = {
         operationId: 'schedule',
         parameters: [POLICY, inQuery('next', { type: 'integer', minimum: 1, maximum: 100, default: 10 })],
         responses: answers(200, 'Its next slots', json(shape({ policy: text, slots: list(time) }))),
+      },
+    },
+    '/policies/{policy}/explanation': {
+      get: {
+        operationId: 'explain',
+        description:
+          'For every artifact the rules that take it in or leave it out, as the policy stands at the tip of the source. Submits nothing. Takes its turn among the executions that select, and ends when nobody waits for it any more.',
+        parameters: [POLICY, { ...inQuery('artifact', text), description: '`app`, `app:v1`, `library/app@sha256:…`' }],
+        responses: answers(200, 'Why', json(ref('Explanation'))),
+      },
+    },
+    '/warmth': {
+      get: {
+        operationId: 'warm',
+        description:
+          'Is an image warm, by what evidence, how old? By the ledger and, where that knows nothing fresh, by a look at the engine. Submits nothing, and ends when nobody waits for it any more.',
+        parameters: [
+          {
+            ...inQuery('reference', text),
+            required: true,
+            description: '`library/app:v1`, the registry’s host before it',
+          },
+          inQuery('provider', text),
+          { ...inQuery('wait', { ...text, default: '0s' }), description: 'For evidence, at most 24h: `10m`' },
+        ],
+        responses: answers(200, 'Whether it is', json(ref('Warmth'))),
+      },
+    },
+    '/ledger': {
+      post: {
+        operationId: 'remembered',
+        description: 'What is known to be warm of these keys; changes nothing.',
+        ...body(shape({ keys: { ...list(key), maxItems: MAX_KEYS } })),
+        responses: answers(
+          200,
+          'Of which something is known',
+          json(shape({ entries: list(shape({ key, warmAt: time, evidence: ref('Evidence') })) })),
+        ),
+      },
+    },
+    '/used-runs': {
+      get: {
+        operationId: 'usedRuns',
+        description: 'PreheatRuns that ran and never run again, each a name and the digest of its content.',
+        responses: answers(200, 'All of them', json(shape({ runs: list(text) }))),
       },
     },
     '/suspend': {

@@ -1,6 +1,6 @@
 import { codes, type Code } from '../model/codes.ts'
 
-export type RefusalStatus = 400 | 401 | 404 | 405 | 409 | 413 | 415 | 421 | 500 | 502 | 503
+export type RefusalStatus = 400 | 401 | 404 | 405 | 409 | 413 | 415 | 421 | 500 | 502 | 503 | 504
 
 /** Problem details (RFC 9457) with our code beside them. */
 interface ProblemBody {
@@ -23,23 +23,30 @@ export class Refusal extends Error {
   readonly status: RefusalStatus
   readonly code: Code
   readonly known: readonly string[] | undefined
+  /** Where the code's own remedy is not the one. */
+  readonly help: string | undefined
   readonly headers: Readonly<Record<string, string>>
 
   constructor(
     status: RefusalStatus,
     code: Code,
     message: string,
-    more: { readonly known?: readonly string[]; readonly headers?: Readonly<Record<string, string>> } = {},
+    more: {
+      readonly known?: readonly string[]
+      readonly help?: string | undefined
+      readonly headers?: Readonly<Record<string, string>>
+    } = {},
   ) {
     super(message)
     this.status = status
     this.code = code
     this.known = more.known
+    this.help = more.help
     this.headers = more.headers ?? {}
   }
 }
 
-export function answerOf({ status, code, message, known, headers }: Refusal): Response {
+export function answerOf({ status, code, message, known, help, headers }: Refusal): Response {
   const { title, remedy } = codes[code]
   const body: ProblemBody = {
     type: 'about:blank',
@@ -47,7 +54,7 @@ export function answerOf({ status, code, message, known, headers }: Refusal): Re
     status,
     detail: message,
     code,
-    help: remedy,
+    help: help ?? remedy,
     ...(known && { known: known.slice(0, KNOWN) }),
   }
   return new Response(JSON.stringify(body), {

@@ -4,7 +4,8 @@ import type { Execution } from '../model/execution.ts'
 import type { Problem } from '../model/problem.ts'
 import { policyAddress } from '../model/policy.ts'
 import { isSettled, type Job, type Task } from '../model/task.ts'
-import type { ConditionView, ExecutionView, Operations, StatusView } from '../model/operations.ts'
+import type { Evidence, LedgerEntry } from '../model/evidence.ts'
+import type { ConditionView, ExecutionView, Operations, StatusView, WarmthView } from '../model/operations.ts'
 
 /** RFC 3339 with `Z` and milliseconds, as in reports. */
 type Time = string
@@ -99,13 +100,29 @@ interface JobBody {
   readonly totalBytes: number | undefined
 }
 
-interface EvidenceBody {
-  readonly kind: string
-  readonly source: string
+interface EvidenceBody extends Omit<Evidence, 'observedAt'> {
   readonly observedAt: Time
-  readonly blobs: number
-  readonly of: number
-  readonly peers: number
+}
+
+/** `GET warmth`. */
+export interface WarmthBody extends Omit<WarmthView, 'providers'> {
+  readonly providers: readonly (Omit<WarmthView['providers'][number], 'evidence'> & {
+    readonly evidence: EvidenceBody | undefined
+  })[]
+}
+
+/** How long an explanation may take: a registry is listed, and what is in its project is looked into. */
+export const EXPLAIN_MS = 30 * 60_000
+/** How long an answer about warmth may take beyond what was to be waited for. */
+export const WARM_MS = 2 * 60_000
+/** Keys of the ledger in one question. */
+export const MAX_KEYS = 1000
+
+/** An entry of `POST ledger`. */
+export interface LedgerEntryBody {
+  readonly key: string
+  readonly warmAt: Time
+  readonly evidence: EvidenceBody
 }
 
 /** What was announced of one execution; the data of a server-sent event whose name is `name`. */
@@ -188,14 +205,7 @@ function taskBody(task: Task): TaskBody {
     attempts: task.attempts,
     sizeBytes: task.sizeBytes,
     jobs: task.jobs.map(jobBody),
-    evidence: evidence && {
-      kind: evidence.kind,
-      source: evidence.source,
-      observedAt: formatInstant(evidence.observedAt),
-      blobs: evidence.blobs,
-      of: evidence.of,
-      peers: evidence.peers,
-    },
+    evidence: evidence && evidenceBody(evidence),
     missing: settled?.missing.length,
     error: task.error,
     startedAt: time(task.startedAt),
@@ -212,6 +222,31 @@ function jobBody(job: Job): JobBody {
     state: job.state,
     doneBytes: progress?.doneBytes,
     totalBytes: progress?.totalBytes,
+  }
+}
+
+/** It has no other fields than these: they are what the document of the API promises. */
+function evidenceBody({ kind, source, observedAt, blobs, of, peers }: Evidence): EvidenceBody {
+  return { kind, source, observedAt: formatInstant(observedAt), blobs, of, peers }
+}
+
+export function warmthBody(warmth: WarmthView): WarmthBody {
+  return {
+    ...warmth,
+    providers: warmth.providers.map((one) => ({ ...one, evidence: one.evidence && evidenceBody(one.evidence) })),
+  }
+}
+
+export function entryBody({ key, warmAt, evidence }: LedgerEntry): LedgerEntryBody {
+  return { key, warmAt: formatInstant(warmAt), evidence: evidenceBody(evidence) }
+}
+
+/** What {@link entryBody} wrote. */
+export function entryOf({ key, warmAt, evidence }: LedgerEntryBody): LedgerEntry {
+  return {
+    key,
+    warmAt: Date.parse(warmAt),
+    evidence: { ...evidence, observedAt: Date.parse(evidence.observedAt) },
   }
 }
 

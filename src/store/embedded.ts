@@ -7,15 +7,8 @@ import { alone } from './flavour.ts'
 import { KyselyStore } from './kysely-store.ts'
 import { isReadable, migrate } from './migrations.ts'
 import { isCorrupt, openDurable, openReadOnly, sqliteCode } from './sqlite.ts'
-import type { Store } from './store.ts'
+import type { Ledger, Store } from './store.ts'
 import type { Tables } from './tables.ts'
-
-/** What can be asked of the state while a daemon lives in it. */
-export type Ledger = Pick<
-  Store,
-  'applied' | 'schedules' | 'usedRuns' | 'warm' | 'lastExecutions' | 'openExecutions' | 'unsentMissed'
-> &
-  AsyncDisposable
 
 /** A state that could not be read any more. */
 export interface MovedAside {

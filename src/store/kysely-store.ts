@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from 'kysely'
 import type { Instant } from '../model/duration.ts'
 import type { Delivery } from '../model/delivery.ts'
-import type { Evidence } from '../model/evidence.ts'
+import type { Evidence, LedgerEntry } from '../model/evidence.ts'
 import type { EndedExecution, Execution } from '../model/execution.ts'
 import { LeaseLost } from '../model/errors.ts'
 import type { EventKind } from '../model/policy.ts'
@@ -13,7 +13,6 @@ import type {
   Caps,
   Claimable,
   DueWork,
-  LedgerEntry,
   MissedSlot,
   OperatorSuspension,
   PendingEvent,

@@ -4,8 +4,8 @@ import pg from 'pg'
 import { excerpt, OperatorError } from '../model/errors.ts'
 import { CHANNEL, shared } from './flavour.ts'
 import { KyselyStore } from './kysely-store.ts'
-import { migrate } from './migrations.ts'
-import type { Store } from './store.ts'
+import { isReadable, migrate } from './migrations.ts'
+import type { Ledger, Store } from './store.ts'
 import type { Tables } from './tables.ts'
 
 const CONNECTIONS = 8
@@ -56,10 +56,7 @@ export interface Leadership extends AsyncDisposable {
  */
 export async function openPostgresStore(url: string): Promise<SharedStore> {
   const worker = randomUUID()
-  const pool = new pg.Pool({ ...connection(url), max: CONNECTIONS })
-  // An idle connection that breaks is replaced at the next query.
-  pool.on('error', () => undefined)
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  const db = open({ ...connection(url), max: CONNECTIONS })
   try {
     await migrate(db)
   } catch (error) {
@@ -72,6 +69,31 @@ export async function openPostgresStore(url: string): Promise<SharedStore> {
     join: (changed) => join(db, worker, changed),
     lead: (signal) => lead(url, signal),
   }
+}
+
+/**
+ * The state as it is, read beside the daemons that live by it; undefined when there is none yet. The database itself
+ * refuses to write.
+ * @param url `postgres://user:password@host/database`; goes into no message
+ * @throws {OperatorError} PH8003 when it cannot be read, or has another schema than this build's
+ */
+export async function openPostgresLedger(url: string): Promise<Ledger | undefined> {
+  const db = open({ ...connection(url), options: '-c default_transaction_read_only=on', max: 1 })
+  try {
+    if (await isReadable(db)) return new KyselyStore(db, shared(randomUUID()))
+  } catch (error) {
+    await db.destroy()
+    throw unusable(error)
+  }
+  await db.destroy()
+  return undefined
+}
+
+function open(config: pg.PoolConfig): Kysely<Tables> {
+  const pool = new pg.Pool(config)
+  // An idle connection that breaks is replaced at the next query.
+  pool.on('error', () => undefined)
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
 }
 
 function connection(url: string): pg.ClientConfig {

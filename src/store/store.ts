@@ -1,7 +1,7 @@
 import type { Instant } from '../model/duration.ts'
 import type { Delivery } from '../model/delivery.ts'
 import type { EventKind } from '../model/policy.ts'
-import type { Evidence } from '../model/evidence.ts'
+import type { LedgerEntry } from '../model/evidence.ts'
 import type { ConfigCommit, EndedExecution, Execution, Result } from '../model/execution.ts'
 import type { Located } from '../model/resource.ts'
 import type { Problem } from '../model/problem.ts'
@@ -91,12 +91,6 @@ export interface OperatorSuspension {
   readonly by: string
   readonly reason: string
   readonly at: Instant
-}
-
-export interface LedgerEntry {
-  readonly key: string
-  readonly warmAt: Instant
-  readonly evidence: Evidence
 }
 
 /** An ended execution whose report is not in git yet. */
@@ -278,3 +272,19 @@ export interface Store extends AsyncDisposable {
    */
   prune(now: Instant): Promise<void>
 }
+
+/** What can be asked of the state while daemons live by it. */
+export type Ledger = Pick<
+  Store,
+  | 'applied'
+  | 'schedules'
+  | 'usedRuns'
+  | 'warm'
+  | 'suspensions'
+  | 'lastExecutions'
+  | 'openExecutions'
+  | 'tasks'
+  | 'unsentMissed'
+  | 'unsentReports'
+> &
+  AsyncDisposable

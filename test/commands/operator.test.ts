@@ -110,7 +110,7 @@ describe('beside a living daemon', () => {
     await using place = await beside()
     const { operations, io, text } = place
     operations.known.set(ID, { execution: execution(), tasks: [task()] })
-    operations.remembered.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
+    operations.announced.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
 
     expect(await logs(ID, undefined, { ...text, follow: false }, io, signal)).toBe(0)
     expect(io.stdout).toBe(`2026-11-21T02:00:00.000Z library/release-images ${ID} began\n`)
@@ -130,9 +130,9 @@ describe('beside a living daemon', () => {
     const { operations, io, json } = place
     const other = task({ id: `${ID}/2` })
     operations.known.set(ID, { execution: endedExecution(), tasks: [task(), other] })
-    operations.remembered.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
+    operations.announced.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
     for (const one of [task(), other])
-      operations.remembered.push({ at: EXAMPLE_AT, event: { name: 'task.changed', task: one } })
+      operations.announced.push({ at: EXAMPLE_AT, event: { name: 'task.changed', task: one } })
 
     await logs(ID, '2', { ...json, follow: false }, io, signal)
 

@@ -3,7 +3,7 @@ import { choose, type Choice, type Purpose } from '../../src/execution/choose.ts
 import { EdgeError } from '../../src/model/errors.ts'
 import type { Snapshot } from '../../src/model/execution.ts'
 import type { NamedArtifact, PreheatPolicy } from '../../src/model/policy.ts'
-import type { LedgerEntry } from '../../src/store/store.ts'
+import type { LedgerEntry } from '../../src/model/evidence.ts'
 import { MemorySource } from '../support/ports.ts'
 import {
   artifactOf,

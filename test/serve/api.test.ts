@@ -330,7 +330,7 @@ describe('the stream of events', () => {
   test('has what is remembered, then what happens, and ends with the execution', async () => {
     const { operations, app } = open()
     operations.known.set(ID, { execution: execution(), tasks: [] })
-    operations.remembered.push({ at: EXAMPLE_AT - 5000, event: started })
+    operations.announced.push({ at: EXAMPLE_AT - 5000, event: started })
 
     const answer = await app.request(`http://localhost/api/v1/executions/${ID}/events`)
     operations.announce({ name: 'task.changed', task: task() })
@@ -349,7 +349,7 @@ describe('the stream of events', () => {
   test('of an execution that has ended is what is remembered, and no more', async () => {
     const { operations, app } = open()
     operations.known.set(ID, { execution: ended(), tasks: [] })
-    operations.remembered.push({ at: EXAMPLE_AT, event: started })
+    operations.announced.push({ at: EXAMPLE_AT, event: started })
 
     const answer = await app.request(`http://localhost/api/v1/executions/${ID}/events`)
 
@@ -360,7 +360,7 @@ describe('the stream of events', () => {
   test('ends at once where nobody wants to follow', async () => {
     const { operations, app } = open()
     operations.known.set(ID, { execution: execution(), tasks: [] })
-    operations.remembered.push({ at: EXAMPLE_AT, event: started })
+    operations.announced.push({ at: EXAMPLE_AT, event: started })
 
     const answer = await app.request(`http://localhost/api/v1/executions/${ID}/events?follow=false`)
 

@@ -94,7 +94,7 @@ test('events are followed until the execution ends', async () => {
   await using place = await open()
   const { operations, daemon } = place
   operations.known.set(ID, { execution: execution(), tasks: [] })
-  operations.remembered.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
+  operations.announced.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
 
   const names: string[] = []
   for await (const event of daemon.events(ID, 'end', signal)) {
@@ -110,7 +110,7 @@ test('who stops following leaves nothing behind in the daemon, and one who is in
   await using place = await open()
   const { operations, daemon } = place
   operations.known.set(ID, { execution: execution(), tasks: [] })
-  operations.remembered.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
+  operations.announced.push({ at: EXAMPLE_AT, event: { name: 'execution.started', execution: execution() } })
 
   for await (const event of daemon.events(ID, 'end', signal)) {
     expect(event.name).toBe('execution.started')

@@ -1,9 +1,30 @@
+import { parseDigest } from '../../src/model/artifact.ts'
 import type { Instant } from '../../src/model/duration.ts'
 import type { Event } from '../../src/model/events.ts'
+import type { Evidence, LedgerEntry } from '../../src/model/evidence.ts'
 import type { Execution } from '../../src/model/execution.ts'
 import type { Task } from '../../src/model/task.ts'
-import type { Asked, ExecutionView, Operations, StatusView } from '../../src/model/operations.ts'
+import type {
+  Asked,
+  ExecutionView,
+  ExplanationView,
+  Operations,
+  StatusView,
+  WarmQuestion,
+  WarmthView,
+} from '../../src/model/operations.ts'
 import { EXAMPLE_AT } from './examples.ts'
+
+const DIGEST = parseDigest(`sha256:${'a'.repeat(64)}`)
+/** As an engine showed it at {@link EXAMPLE_AT}. */
+export const EVIDENCE: Evidence = {
+  kind: 'success_tasks',
+  source: 'claimed-by-engine',
+  observedAt: EXAMPLE_AT,
+  blobs: 3,
+  of: 3,
+  peers: 1,
+}
 
 /** As `begin.ts` throws it. */
 export class CannotBegin extends Error {
@@ -15,10 +36,67 @@ export class MemoryOperations implements Operations {
   readonly asked: (readonly [what: string, of: string | undefined, asked: Asked])[] = []
   readonly known = new Map<string, { execution: Execution; tasks: Task[] }>()
   readonly listeners = new Set<(event: Event) => void>()
-  readonly remembered: { readonly at: Instant; readonly event: Event }[] = []
+  readonly announced: { readonly at: Instant; readonly event: Event }[] = []
   listed: ExecutionView[] = []
   slots: Instant[] = []
-  /** What every change is refused with. */
+  readonly questions: (readonly [what: string, ...of: unknown[]])[] = []
+  /** How long an answer takes that others have to be asked for. */
+  thinking = <T>(_signal: AbortSignal, answer: T): Promise<T> => Promise.resolve(answer)
+  ledger: LedgerEntry[] = []
+  used: string[] = []
+  warmth: WarmthView = {
+    registry: 'harbor',
+    repository: 'library/app',
+    tag: 'v1',
+    digest: DIGEST,
+    warm: true,
+    providers: [
+      {
+        name: 'dragonfly-eu',
+        warm: true,
+        from: 'ledger',
+        reason: undefined,
+        evidence: EVIDENCE,
+        ageMs: 192_000,
+      },
+    ],
+  }
+  explanation: ExplanationView = {
+    policy: 'library/release-images',
+    file: 'release.yaml',
+    line: 1,
+    why: ['it never ran'],
+    blocked: undefined,
+    unresolved: undefined,
+    artifacts: [
+      {
+        repository: 'library/app',
+        tag: 'v1',
+        digest: DIGEST,
+        outcome: 'out',
+        decidedBy: 'tag',
+        verdicts: [
+          {
+            rule: 'tag',
+            says: 'out',
+            message: 'v1 does not match',
+            field: 'spec.filters.tags',
+            file: 'release.yaml',
+            line: 9,
+          },
+        ],
+        targets: [],
+      },
+    ],
+    files: [
+      {
+        file: 'models/a.bin',
+        line: 12,
+        targets: [{ provider: 'dragonfly-eu', action: 'preheat', reason: 'not known warm' }],
+      },
+    ],
+  }
+  /** What every change, and every question that others have to be asked, is refused with. */
   refusal: Error | undefined
   view: StatusView = {
     instance: 'eu',
@@ -89,13 +167,33 @@ export class MemoryOperations implements Operations {
     return this.slots.slice(0, count)
   }
 
+  explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView> {
+    this.questions.push(['explain', policy, artifact])
+    if (this.refusal !== undefined) return Promise.reject(this.refusal)
+    return this.thinking(signal, this.explanation)
+  }
+
+  warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthView> {
+    this.questions.push(['warm', question])
+    if (this.refusal !== undefined) return Promise.reject(this.refusal)
+    return this.thinking(signal, this.warmth)
+  }
+
+  remembered(keys: readonly string[]): Promise<readonly LedgerEntry[]> {
+    return Promise.resolve(this.ledger.filter(({ key }) => keys.includes(key)))
+  }
+
+  usedRuns(): Promise<ReadonlySet<string>> {
+    return Promise.resolve(new Set(this.used))
+  }
+
   watch(listener: (event: Event) => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
 
   journal(): readonly { readonly at: Instant; readonly event: Event }[] {
-    return this.remembered
+    return this.announced
   }
 
   announce(event: Event): void {
