@@ -1,6 +1,7 @@
 import { access, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { harborTraps, lifeText, providerTraps, versionTraps } from '../../src/commands/check.ts'
+import { lifeText } from '../../src/commands/check/registry.ts'
+import { harborTraps, providerTraps, versionTraps } from '../../src/commands/check/traps.ts'
 import type { Provider } from '../../src/model/provider.ts'
 import { Secret } from '../../src/model/secret.ts'
 import { TOKEN } from '../doubles/dragonfly.ts'
