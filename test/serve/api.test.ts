@@ -1,13 +1,14 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { codes } from '../../src/model/codes.ts'
-import { EdgeError } from '../../src/model/errors.ts'
+import { EdgeError, OperatorError } from '../../src/model/errors.ts'
 import { Secret } from '../../src/model/secret.ts'
 import type { Access } from '../../src/serve/access.ts'
 import { apiApp } from '../../src/serve/api.ts'
+import { WARM_MS } from '../../src/serve/wire.ts'
 import { ManualClock } from '../support/clock.ts'
 import { endedExecution as ended } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, task } from '../support/examples.ts'
-import { CannotBegin, executionView, MemoryOperations } from '../support/operations.ts'
+import { CannotBegin, EVIDENCE, executionView, MemoryOperations } from '../support/operations.ts'
 
 const ID = '20261121T020000Z-3f9a1c07'
 
@@ -440,3 +441,164 @@ function eventsOf(text: string): Record<string, unknown>[] {
     .filter((line) => line.startsWith('data: '))
     .map((line) => JSON.parse(line.slice(6)) as Record<string, unknown>)
 }
+
+describe('questions that others have to be asked for', () => {
+  const WARMTH = 'warmth?reference=library/app:v1'
+
+  /** Every question is thought about until the asker goes, and `signals` has who has gone. */
+  function pondering(operations: MemoryOperations): AbortSignal[] {
+    const signals: AbortSignal[] = []
+    operations.thinking = (signal) => {
+      signals.push(signal)
+      return new Promise((_, reject) => {
+        signal.addEventListener('abort', () => {
+          reject(signal.reason as Error)
+        })
+      })
+    }
+    return signals
+  }
+
+  test('an explanation is of a policy, or of one artifact of it', async () => {
+    const { operations, ask } = open()
+
+    const { status, body } = await ask('GET', 'policies/library/release-images/explanation?artifact=app:v1')
+    await ask('GET', 'policies/release-images/explanation')
+
+    expect([status, body]).toEqual([200, JSON.parse(JSON.stringify(operations.explanation))])
+    expect(operations.questions).toEqual([
+      ['explain', 'library/release-images', 'app:v1'],
+      ['explain', 'release-images', undefined],
+    ])
+  })
+
+  test('one that is too long for an answer says how to ask', async () => {
+    const { operations, ask } = open()
+    const [artifact] = operations.explanation.artifacts
+    operations.explanation = { ...operations.explanation, artifacts: Array.from({ length: 20_001 }, () => artifact!) }
+
+    const { status, body } = await ask('GET', 'policies/release-images/explanation')
+
+    expect([status, body['code']]).toEqual([409, 'PH8101'])
+    expect(body['detail']).toContain('name one')
+  })
+
+  test('warmth is of a reference, on one provider if need be, and is waited for', async () => {
+    const { operations, ask } = open()
+
+    const { status, body } = await ask('GET', `${WARMTH}&provider=dragonfly-eu&wait=1m30s`)
+
+    expect(status).toBe(200)
+    expect(body).toMatchObject({
+      warm: true,
+      providers: [{ from: 'ledger', evidence: { observedAt: '2026-11-21T02:00:00.000Z' } }],
+    })
+    expect(operations.questions).toEqual([
+      [
+        'warm',
+        {
+          reference: { name: 'library/app', tag: 'v1', digest: undefined },
+          provider: 'dragonfly-eu',
+          waitMs: 90_000,
+        },
+      ],
+    ])
+  })
+
+  test.each([
+    ['warmth', 'reference is'],
+    ['warmth?reference=library/app', 'reference is'],
+    [`${WARMTH}&wait=25h`, 'wait is a duration of at most 24h'],
+    [`${WARMTH}&wait=soon`, 'wait is a duration'],
+    [`${WARMTH}&force=true`, 'the query has no "force"'],
+  ])('%s is refused, and nobody is asked', async (path, reason) => {
+    const { operations, ask } = open()
+
+    const { status, body } = await ask('GET', path)
+
+    expect([status, body['code'], operations.questions]).toEqual([400, 'PH8102', []])
+    expect(body['detail']).toContain(reason)
+  })
+
+  test.each([
+    [new OperatorError('PH6003', 'no such tag'), 404],
+    [new OperatorError('PH3002', 'no such provider'), 404],
+    [new OperatorError('PH3017', 'may be two', { help: 'Write the host.' }), 409],
+    [new CannotBegin('it is Stalled'), 409],
+    [new EdgeError('unavailable', 'PH6001', 'no answer'), 502],
+  ])('%o is the asker’s to mend, and no failure of the daemon', async (refusal, status) => {
+    const { operations, ask, failures } = open()
+    operations.refusal = refusal
+
+    const answer = await ask('GET', WARMTH)
+
+    expect(answer.status).toBe(status)
+    expect(answer.body).toMatchObject({
+      detail: refusal.message,
+      ...(refusal instanceof OperatorError && refusal.help !== undefined && { help: refusal.help }),
+    })
+    expect(failures).toEqual([])
+  })
+
+  test('at most 32 are answered at once; who goes away makes room, and nothing is asked for them any more', async () => {
+    const { operations, app, ask } = open()
+    const signals = pondering(operations)
+    const leave = new AbortController()
+    const asked = Array.from({ length: 32 }, () =>
+      app.request(new Request(`http://localhost/api/v1/${WARMTH}`, { signal: leave.signal })),
+    )
+    await expect.poll(() => signals.length).toBe(32)
+
+    const refused = await ask('GET', WARMTH)
+    const other = await ask('GET', 'status')
+    leave.abort(new Error('gone'))
+    await Promise.all(asked)
+    operations.thinking = (_signal, answer) => Promise.resolve(answer)
+
+    expect([refused.status, refused.body['code'], other.status]).toEqual([503, 'PH8112', 200])
+    expect(signals.every(({ aborted }) => aborted)).toBe(true)
+    expect((await ask('GET', WARMTH)).status).toBe(200)
+  })
+
+  test('what takes too long is given up, and says so', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    try {
+      const { operations, ask } = open()
+      const signals = pondering(operations)
+      const answer = ask('GET', `${WARMTH}&wait=10m`)
+      await vi.advanceTimersByTimeAsync(WARM_MS + 599_000)
+      expect(signals.map(({ aborted }) => aborted)).toEqual([false])
+      await vi.advanceTimersByTimeAsync(1_000)
+
+      const { status, body } = await answer
+
+      expect([status, body['code'], body['detail']]).toEqual([504, 'PH8113', 'there was no answer within 12m'])
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('a daemon that stops says so to who still waits', async () => {
+    const { operations, ask, closing } = open()
+    const signals = pondering(operations)
+    const answer = ask('GET', WARMTH)
+    await expect.poll(() => signals.length).toBe(1)
+
+    closing.abort(new Error('the daemon stops'))
+
+    expect(await answer).toMatchObject({ status: 503, body: { code: 'PH8107' } })
+  })
+
+  test('of the ledger is told what is known of the keys asked for, at most a thousand', async () => {
+    const { operations, post } = open()
+    const key = 'a'.repeat(64)
+    operations.ledger = [{ key, warmAt: EXAMPLE_AT, evidence: EVIDENCE }]
+
+    const { body } = await post('ledger', { keys: [key, 'b'.repeat(64)] })
+
+    expect(body).toMatchObject({ entries: [{ key, warmAt: '2026-11-21T02:00:00.000Z', evidence: { blobs: 3 } }] })
+    for (const keys of [undefined, 'a', [7], ['x'], Array.from({ length: 1001 }, () => key)])
+      expect(await post('ledger', { keys })).toMatchObject({ status: 400, body: { code: 'PH8102' } })
+    expect(await post('ledger', { keys: [], force: true })).toMatchObject({ status: 400 })
+  })
+})

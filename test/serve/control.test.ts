@@ -6,14 +6,16 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Closers } from '../../src/closers.ts'
+import { OperatorError } from '../../src/model/errors.ts'
 import { apiApp } from '../../src/serve/api.ts'
 import { connectControl, type RemoteOperations } from '../../src/serve/client.ts'
 import { listenControl } from '../../src/serve/control.ts'
+import { answerOf, Refusal } from '../../src/serve/refusal.ts'
 import type { EventBody } from '../../src/serve/wire.ts'
 import { ManualClock } from '../support/clock.ts'
 import { endedExecution } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, task } from '../support/examples.ts'
-import { CannotBegin, executionView, MemoryOperations } from '../support/operations.ts'
+import { CannotBegin, EVIDENCE, executionView, MemoryOperations } from '../support/operations.ts'
 import { temporaryFolder } from '../support/repository.ts'
 
 const ID = '20261121T020000Z-3f9a1c07'
@@ -195,6 +197,63 @@ test('where no daemon lives, or a file is in its place, nobody is connected to',
   await writeFile(join(folder.path, 'control.sock'), '')
 
   expect(await connectControl(folder.path, 'ada')).toBeUndefined()
+})
+
+test('what others are asked for comes over it whole, and who goes away is not answered any more', async () => {
+  await using place = await open()
+  const { operations, daemon } = place
+  const question = {
+    reference: { name: 'library/app', tag: 'v1', digest: undefined },
+    provider: undefined,
+    waitMs: 90_000,
+  }
+
+  expect(await daemon.explain('library/release-images', 'app:v1+é', signal)).toEqual(
+    JSON.parse(JSON.stringify(operations.explanation)),
+  )
+  expect(await daemon.warm(question, signal)).toMatchObject({ warm: true, providers: [{ ageMs: 192_000 }] })
+  expect(operations.questions).toEqual([
+    ['explain', 'library/release-images', 'app:v1+é'],
+    ['warm', question],
+  ])
+
+  const leave = new AbortController()
+  let heard: AbortSignal | undefined
+  operations.thinking = (during) => {
+    heard = during
+    return new Promise(() => undefined)
+  }
+  const answer = daemon.warm(question, leave.signal)
+  await expect.poll(() => heard).toBeDefined()
+  leave.abort(new Error('stopped by SIGINT'))
+
+  await expect(answer).rejects.toThrow('stopped by SIGINT')
+  await expect.poll(() => heard?.aborted).toBe(true)
+})
+
+test('the ledger is asked about a thousand keys at a time', async () => {
+  await using place = await open()
+  const keys = Array.from({ length: 1500 }, (_, n) => n.toString(16).padStart(64, '0'))
+  place.operations.ledger = keys.map((key) => ({ key, warmAt: EXAMPLE_AT, evidence: EVIDENCE }))
+
+  expect(await place.daemon.remembered(keys, signal)).toEqual(place.operations.ledger)
+})
+
+test('a remedy that is better than the code’s comes along', async () => {
+  await using place = await open()
+  place.operations.refusal = new OperatorError('PH3017', 'may be two', { help: 'Write the host.' })
+  const question = { reference: { name: 'app', tag: 'v1', digest: undefined }, provider: undefined, waitMs: 0 }
+
+  await expect(place.daemon.warm(question, signal)).rejects.toMatchObject({ code: 'PH3017', help: 'Write the host.' })
+})
+
+test('a daemon that does not know what is asked is of another version', async () => {
+  await using folder = await temporaryFolder()
+  const older = { fetch: () => answerOf(new Refusal(404, 'PH8102', 'there is nothing at /api/v1/warmth')) }
+  await using _listener = await listenControl(older, folder.path)
+  await using daemon = await connectControl(folder.path, 'ada')
+
+  await expect(daemon!.explain('a', undefined, signal)).rejects.toMatchObject({ code: 'PH8110' })
 })
 
 test('somebody else at the socket is not understood, and nothing is claimed', async () => {

@@ -7,7 +7,7 @@ import { eventBody } from '../../src/serve/wire.ts'
 import { ManualClock } from '../support/clock.ts'
 import { endedExecution, settledTask } from '../support/ended.ts'
 import { EXAMPLE_AT, EXAMPLE_FILE, execution, task } from '../support/examples.ts'
-import { executionView, MemoryOperations } from '../support/operations.ts'
+import { EVIDENCE, executionView, MemoryOperations } from '../support/operations.ts'
 
 function open() {
   const operations = new MemoryOperations()
@@ -61,6 +61,7 @@ test('the answers are as it describes them', async () => {
   const [running, done] = ['20261121T020000Z-3f9a1c07', '20261121T020000Z-00000000']
   operations.listed = [executionView(), executionView({ state: 'Running', result: undefined, endedAt: undefined })]
   operations.slots = [EXAMPLE_AT]
+  operations.ledger = [{ key: 'a'.repeat(64), warmAt: EXAMPLE_AT, evidence: EVIDENCE }]
   operations.view = {
     ...operations.view,
     source: { revision: undefined, appliedAt: undefined, trouble: { code: 'PH4003', message: 'no answer' } },
@@ -104,6 +105,9 @@ test('the answers are as it describes them', async () => {
     ['policies/library/release-images/executions', '/policies/{policy}/executions', reason],
     ['policies/library/release-images/suspend', '/policies/{policy}/suspend', reason],
     ['policies/library/release-images/resume', '/policies/{policy}/resume', reason],
+    ['policies/library/release-images/explanation', '/policies/{policy}/explanation'],
+    ['warmth?reference=library/app:v1', '/warmth'],
+    ['ledger', '/ledger', { ...reason, body: JSON.stringify({ keys: [operations.ledger[0]!.key] }) }],
     ['suspend', '/suspend', reason],
     ['resume', '/resume', reason],
     ['reconcile', '/reconcile', reason],
