@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { executions } from '../../src/commands/executions.ts'
 import { invalidate } from '../../src/commands/invalidate.ts'
 import { logs } from '../../src/commands/logs.ts'
@@ -11,18 +11,22 @@ import { suspend } from '../../src/commands/suspend.ts'
 import { explainError } from '../../src/commands/command.ts'
 import type { PreheatPolicy } from '../../src/model/policy.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { openPostgresLedger, openPostgresStore } from '../../src/store/postgres.ts'
 import { openControlSite } from '../support/control.ts'
 import { endedExecution } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, located, policy, provider, scheduledPolicy } from '../support/examples.ts'
 import { MemoryIo } from '../support/io.ts'
+import { describeWithPostgres, Postgres } from '../support/postgres.ts'
 
 const { signal } = new AbortController()
+/** The variable that names the database. */
+const DATABASE_URL = 'PREHEATD_DATABASE_URL'
 const ID = '20261121T020000Z-3f9a1c07'
 
 /** What a daemon left that stopped: two policies, of which one has run and one is broken. */
-async function left(scheduled: PreheatPolicy = scheduledPolicy('0 2 * * *')) {
-  const site = await openControlSite()
-  const store = await openEmbeddedStore(site.stateDir)
+async function left(databaseUrl: string | undefined, scheduled: PreheatPolicy = scheduledPolicy('0 2 * * *')) {
+  const site = await openControlSite(databaseUrl && DATABASE_URL)
+  const store = databaseUrl ? (await openPostgresStore(databaseUrl)).store : await openEmbeddedStore(site.stateDir)
   const broken = {
     severity: 'error',
     code: 'PH2001',
@@ -49,19 +53,24 @@ async function left(scheduled: PreheatPolicy = scheduledPolicy('0 2 * * *')) {
   await store.begin(execution({ id: '20261121T030000Z-00000000', startedAt: EXAMPLE_AT + 3_600_000 }), {})
   await store[Symbol.asyncDispose]()
   const text = { config: site.config, output: 'text', reason: 'x' } as const
+  const io = () => new MemoryIo(databaseUrl ? { [DATABASE_URL]: databaseUrl } : {})
   return {
-    io: new MemoryIo(),
+    io: io(),
+    second: io(),
     text,
     json: { ...text, output: 'json' } as const,
     [Symbol.asyncDispose]: () => site[Symbol.asyncDispose](),
   }
 }
 
-describe('where no daemon runs', () => {
+/**
+ * What a person is told of a state without a daemon.
+ * @param newUrl of a database; undefined: the embedded store
+ */
+function describesAState(newUrl: () => Promise<string> | undefined): void {
   test('status is how it stood, with the conditions, and says that nobody runs', async () => {
-    await using place = await left()
-    const { io, text, json } = place
-    const second = new MemoryIo()
+    await using place = await left(await newUrl())
+    const { io, second, text, json } = place
 
     expect(await status(json, io, signal)).toBe(0)
     await status(text, second, signal)
@@ -90,7 +99,7 @@ describe('where no daemon runs', () => {
   })
 
   test('executions are the open ones and the last of each policy, newest first', async () => {
-    await using place = await left()
+    await using place = await left(await newUrl())
     const { io, json } = place
 
     await executions(undefined, { ...json, limit: 10 }, io, signal)
@@ -106,7 +115,10 @@ describe('where no daemon runs', () => {
 
   test('schedule computes the next slots, those after a suspension', async () => {
     const until = Date.parse('2099-01-01T02:00:00Z')
-    await using place = await left(scheduledPolicy('0 2 * * *', { suspend: { until, reason: 'freeze' } }))
+    await using place = await left(
+      await newUrl(),
+      scheduledPolicy('0 2 * * *', { suspend: { until, reason: 'freeze' } }),
+    )
     const { io, json } = place
 
     expect(await schedule('release-images', { ...json, next: 2 }, io, signal)).toBe(0)
@@ -120,7 +132,10 @@ describe('where no daemon runs', () => {
   })
 
   test('one that rests without end has no next slot', async () => {
-    await using place = await left(scheduledPolicy('0 2 * * *', { suspend: { until: undefined, reason: '' } }))
+    await using place = await left(
+      await newUrl(),
+      scheduledPolicy('0 2 * * *', { suspend: { until: undefined, reason: '' } }),
+    )
     const { io, text } = place
 
     await schedule('release-images', { ...text, next: 2 }, io, signal)
@@ -129,7 +144,7 @@ describe('where no daemon runs', () => {
   })
 
   test('whatever changes something says that no daemon runs, and on which folder', async () => {
-    await using place = await left()
+    await using place = await left(await newUrl())
     const { io, text } = place
 
     for (const ask of [
@@ -145,6 +160,10 @@ describe('where no daemon runs', () => {
       )
     expect(io.stdout).toBe('')
   })
+}
+
+describe('where no daemon runs, on the embedded store', () => {
+  describesAState(() => undefined)
 
   test('and where none ever ran, there is nothing to show', async () => {
     await using site = await openControlSite()
@@ -156,5 +175,41 @@ describe('where no daemon runs', () => {
 
     expect(io.stdout).toBe('No daemon has run here yet.\nNo executions.\n')
     await expect(schedule('x', { ...text, next: 1 }, io, signal)).rejects.toThrow('no daemon has run here yet')
+  })
+})
+
+describeWithPostgres('where no daemon runs here, on a real PostgreSQL', () => {
+  let postgres: Postgres
+  beforeAll(async () => {
+    postgres = await Postgres.start()
+  }, 60_000)
+  afterAll(async () => {
+    await postgres[Symbol.asyncDispose]()
+  })
+
+  describesAState(() => postgres.database())
+
+  test('status says that others may live by the database, and what operators suspended there', async () => {
+    const url = await postgres.database()
+    await using place = await left(url)
+    const { store } = await openPostgresStore(url)
+    await store.suspend('*', { by: 'ada', reason: 'freeze', at: EXAMPLE_AT })
+    await store[Symbol.asyncDispose]()
+
+    await status(place.text, place.io, signal)
+
+    expect(place.io.stdout).toContain('not running on this state folder; as the database has it\n')
+    expect(place.io.stdout).toContain('by ada: freeze')
+  })
+
+  test('an empty database is one on which none ever ran, and stays empty', async () => {
+    const url = await postgres.database()
+    await using site = await openControlSite(DATABASE_URL)
+    const io = new MemoryIo({ [DATABASE_URL]: url })
+
+    expect(await status({ config: site.config, output: 'text' }, io, signal)).toBe(0)
+
+    expect(io.stdout).toBe('No daemon has run here yet.\n')
+    expect(await openPostgresLedger(url)).toBeUndefined()
   })
 })

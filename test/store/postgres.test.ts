@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openPostgresStore, type Leadership } from '../../src/store/postgres.ts'
+import { openPostgresLedger, openPostgresStore, type Leadership } from '../../src/store/postgres.ts'
 import { describesAStore } from '../contract/store-contract.ts'
 import { digest, EXAMPLE_AT as NOW, execution, task } from '../support/examples.ts'
 import { describeWithPostgres, Postgres } from '../support/postgres.ts'
@@ -24,6 +24,18 @@ describeWithPostgres('the shared store, on a real PostgreSQL', () => {
       open: async () => (await openPostgresStore(url)).store,
       async [Symbol.asyncDispose]() {},
     }
+  })
+
+  test('a ledger shows what a living daemon wrote at once, and the database refuses to write through it', async () => {
+    const url = await postgres.database()
+    expect(await openPostgresLedger(url)).toBeUndefined()
+    await using store = (await openPostgresStore(url)).store
+    await using ledger = (await openPostgresLedger(url))!
+
+    await store.begin(execution(), { schedule: { policyKey: 'p', fingerprint: 'f', until: 7 } })
+
+    expect(await ledger.schedules()).toEqual([{ policyKey: 'p', fingerprint: 'f', until: 7 }])
+    await expect((ledger as typeof store).recordPush(1)).rejects.toThrow(/read-only transaction/)
   })
 
   describe('several workers', () => {

@@ -18,7 +18,8 @@ export interface ControlSite extends AsyncDisposable {
   live(): Promise<MemoryOperations>
 }
 
-export async function openControlSite(): Promise<ControlSite> {
+/** @param databaseUrlEnv the variable that names its database; undefined: it has a state of its own */
+export async function openControlSite(databaseUrlEnv?: string): Promise<ControlSite> {
   const closers = new Closers()
   const { path: root } = closers.use(await temporaryFolder())
   const stateDir = join(root, 'data')
@@ -31,7 +32,7 @@ export async function openControlSite(): Promise<ControlSite> {
       kind: 'DaemonConfig',
       metadata: { name: 'eu' },
       source: { dir: './policies' },
-      state: { dir: './data' },
+      state: { dir: './data', ...(databaseUrlEnv !== undefined && { databaseUrlEnv }) },
     }),
   )
   return {
