@@ -150,7 +150,10 @@ Examples:
       'compare with this revision of the repository that holds the folder; without it everything is new',
     )
     .addOption(
-      new Option('--config <file>', 'also list what would be preheated, with this daemon’s credentials')
+      new Option(
+        '--config <file>',
+        'also list what would be preheated, with this daemon’s credentials and what it knows to be warm',
+      )
         .env('PREHEATD_CONFIG')
         .argParser((file) => (file === '' ? undefined : file)),
     )
@@ -200,7 +203,7 @@ Examples:
     .addOption(output(['text', 'json']))
     .addHelpText(
       'after',
-      '\nExits with 0 only on evidence from every provider asked, else with 1.\n\nExample, before a deploy:\n  $ preheatd warm library/app:v1 --wait 10m',
+      '\nAsks the daemon that lives on the state folder, if there is one.\nExits with 0 only on evidence from every provider asked, else with 1.\n\nExample, before a deploy:\n  $ preheatd warm library/app:v1 --wait 10m',
     )
     .action(
       async (
@@ -220,7 +223,7 @@ Examples:
     .addOption(output(['text', 'json']))
     .addHelpText(
       'after',
-      '\nReads the policy at the tip of the source. May run beside the daemon.\n\nExample:\n  $ preheatd explain library/release-images app:v1-rc1',
+      '\nReads the policy at the tip of the source. Asks the daemon that lives on the state folder, if there is one.\n\nExample:\n  $ preheatd explain library/release-images app:v1-rc1',
     )
     .action(
       async (policy: string, artifact: string | undefined, options: { config: string; output: 'text' | 'json' }) => {

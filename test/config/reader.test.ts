@@ -78,6 +78,21 @@ describe('files that were seen before', () => {
     expect(tree.taken).toEqual(['projects/library/c.yaml'])
   })
 
+  test('a fork knows what was known, reads the same part, and neither changes the other', async () => {
+    const reader = new ConfigReader({ team: 'x' }, 'policies')
+    const texts = { ...repository, 'projects/library/b.yaml': policy('b') }
+    await readConfig(commit(texts), reader, never)
+
+    const fork = reader.fork()
+    const [same, none, again] = [commit(texts), commit({}), commit(texts)]
+    await readConfig(same, fork, never)
+    await readConfig(none, fork, never)
+    await readConfig(again, reader, never)
+
+    expect(fork.view).toBe(reader.view)
+    expect([same.taken, again.taken]).toEqual([[], []])
+  })
+
   test('a read that fails forgets nothing and invents nothing', async () => {
     const reader = new ConfigReader()
     await readConfig(commit(repository), reader, never)

@@ -1,6 +1,10 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { parse, stringify } from 'yaml'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli, type RunningCli } from '../support/cli.ts'
+import { git } from '../support/repository.ts'
 import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, type Site } from '../support/site.ts'
 
 const HOOK_SECRET = 'hook s3cret'
@@ -52,6 +56,19 @@ async function place(): Promise<Place> {
       await site[Symbol.asyncDispose]()
     },
   }
+}
+
+/** The configuration of somebody who knows where the daemon lives, and nothing else of it. */
+async function askerOf({ root, configFile, stateDir }: Site): Promise<string> {
+  const config = parse(await readFile(configFile, 'utf8')) as Record<string, unknown>
+  const file = join(root, 'asker.yaml')
+  const own = {
+    source: { dir: join(root, 'nowhere') },
+    secrets: { dir: join(root, 'nothing') },
+    state: { dir: stateDir },
+  }
+  await writeFile(file, stringify({ ...config, ...own }))
+  return file
 }
 
 async function until<T>(ask: () => Promise<T | undefined>): Promise<T> {
@@ -123,3 +140,38 @@ test('a living daemon answers its probes, its API, its socket and a webhook', { 
   expect(await cli(['suspend', '--reason', 'x', ...config])).toMatchObject({ code: 64 })
   expect(daemon.stderr()).not.toContain(HOOK_SECRET)
 })
+
+test(
+  'what is warm and why is asked of the living daemon, by who has none of its secrets',
+  { timeout: 120_000 },
+  async () => {
+    await using one = await place()
+    const { site, daemon } = one
+    await daemon.says(/plan\.applied/)
+    const config = ['--config', site.configFile]
+    const preheated = await cli(['preheat', 'team/release', '--wait', '--reason', 'drill', ...config])
+    expect(preheated, preheated.stderr).toMatchObject({ code: 0, stdout: expect.stringContaining('Success') })
+    const folder = join(site.root, 'checkout')
+    await git(site.root, 'clone', '--quiet', site.repository.dir, folder)
+
+    const planned = await cli(['plan', folder, ...config])
+    const asker = ['--config', await askerOf(site)]
+    const warm = await cli(['warm', 'team/app:v1', '-o', 'json', ...asker])
+    const cold = await cli(['warm', 'team/app:v9', ...asker])
+    const why = await cli(['explain', 'team/release', 'app:v1', ...asker])
+    const unknown = await cli(['explain', 'team/nope', ...asker])
+
+    expect(planned, planned.stderr).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('as the daemon that runs here knows'),
+    })
+    expect(warm, warm.stderr).toMatchObject({ code: 0 })
+    expect(JSON.parse(warm.stdout)).toMatchObject({ digest: one.digest, providers: [{ warm: true, from: 'ledger' }] })
+    expect(cold).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('PH6003: registry harbor has no team/app:v9'),
+    })
+    expect(why, why.stderr).toMatchObject({ code: 0, stdout: expect.stringContaining('skip, AlreadyWarm') })
+    expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('there are team/release') })
+  },
+)

@@ -544,8 +544,9 @@ describe('questions that others have to be asked for', () => {
     const { operations, app, ask } = open()
     const signals = pondering(operations)
     const leave = new AbortController()
-    const asked = Array.from({ length: 32 }, () =>
-      app.request(new Request(`http://localhost/api/v1/${WARMTH}`, { signal: leave.signal })),
+    const asked = Array.from(
+      { length: 32 },
+      async () => await app.request(new Request(`http://localhost/api/v1/${WARMTH}`, { signal: leave.signal })),
     )
     await expect.poll(() => signals.length).toBe(32)
 

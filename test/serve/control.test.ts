@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import { connect } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { Closers } from '../../src/closers.ts'
 import { OperatorError } from '../../src/model/errors.ts'
@@ -250,8 +250,8 @@ test('a remedy that is better than the code’s comes along', async () => {
 test('a daemon that does not know what is asked is of another version', async () => {
   await using folder = await temporaryFolder()
   const older = { fetch: () => answerOf(new Refusal(404, 'PH8102', 'there is nothing at /api/v1/warmth')) }
-  await using _listener = await listenControl(older, folder.path)
-  await using daemon = await connectControl(folder.path, 'ada')
+  await using listener = await listenControl(older, folder.path)
+  await using daemon = await connectControl(dirname(listener.address), 'ada')
 
   await expect(daemon!.explain('a', undefined, signal)).rejects.toMatchObject({ code: 'PH8110' })
 })
