@@ -7,7 +7,7 @@ import { explainFilters, type Verdict } from './select.ts'
 import { survey } from './survey.ts'
 
 /** Why one tag is preheated or is not. */
-export interface Explanation {
+interface Explanation {
   /** With the project. */
   readonly repository: string
   /** Undefined for an artifact that the policy names by digest. */
