@@ -409,10 +409,10 @@ test('explanations take their turn among selections, and who waits for one may g
   let lists = 0
   const open = new AbortController()
   const list = one.source.list.bind(one.source)
-  one.source.list = async () => {
+  one.source.list = async (query) => {
     lists++
     if (!open.signal.aborted) await once(open.signal, 'abort')
-    return await list()
+    return await list(query)
   }
   const four = Promise.all(Array.from({ length: 4 }, () => one.operations.explain('release', undefined, signal)))
   await one.until(() => lists === 4)

@@ -168,7 +168,11 @@ async function memoryOf(settings: Settings, closers: Closers, signal: AbortSigna
   if (ledger === undefined) return undefined
   closers.use(ledger)
   const place = databaseUrl === undefined ? 'state folder' : 'database'
-  return { name: `as the ledger of the ${place} says`, warm: (keys) => ledger.warm(keys), usedRuns: () => ledger.usedRuns() }
+  return {
+    name: `as the ledger of the ${place} says`,
+    warm: (keys) => ledger.warm(keys),
+    usedRuns: () => ledger.usedRuns(),
+  }
 }
 
 const COLD: Pick<Store, 'warm'> = { warm: () => Promise.resolve([]) }

@@ -239,6 +239,13 @@ test('the ledger is asked about a thousand keys at a time', async () => {
   expect(await place.daemon.remembered(keys, signal)).toEqual(place.operations.ledger)
 })
 
+test('which PreheatRuns are used up is told', async () => {
+  await using place = await open()
+  place.operations.used = ['hotfix sha256:abc']
+
+  expect(await place.daemon.usedRuns(signal)).toEqual(new Set(['hotfix sha256:abc']))
+})
+
 test('a remedy that is better than the code’s comes along', async () => {
   await using place = await open()
   place.operations.refusal = new OperatorError('PH3017', 'may be two', { help: 'Write the host.' })

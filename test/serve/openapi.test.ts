@@ -61,6 +61,7 @@ test('the answers are as it describes them', async () => {
   const [running, done] = ['20261121T020000Z-3f9a1c07', '20261121T020000Z-00000000']
   operations.listed = [executionView(), executionView({ state: 'Running', result: undefined, endedAt: undefined })]
   operations.slots = [EXAMPLE_AT]
+  operations.used = ['hotfix sha256:abc']
   operations.ledger = [{ key: 'a'.repeat(64), warmAt: EXAMPLE_AT, evidence: EVIDENCE }]
   operations.view = {
     ...operations.view,
@@ -98,6 +99,7 @@ test('the answers are as it describes them', async () => {
   const asked: [path: string, of: keyof typeof openApiDocument.paths, init?: RequestInit][] = [
     ['status', '/status'],
     ['executions', '/executions'],
+    ['used-runs', '/used-runs'],
     [`executions/${running}`, '/executions/{id}'],
     [`executions/${done}`, '/executions/{id}'],
     ['policies/library/release-images/schedule', '/policies/{policy}/schedule'],
