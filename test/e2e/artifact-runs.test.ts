@@ -31,61 +31,67 @@ async function statusOf(site: Site): Promise<unknown> {
 }
 
 describeWithDockerRegistry('a PreheatRun with artifacts of its own, against a real registry', () => {
-  test('preheats what it names and nothing else, with evidence in its report, and not again after a restart', async () => {
-    await using site = await openSite()
-    await using registry = await DockerRegistry.start()
-    const app = await pushImage(registry.endpoint, 'team/app', 'v1')
-    const web = await pushImage(registry.endpoint, 'team/web', 'v1')
-    await pushImage(registry.endpoint, 'team/app', 'v2')
-    await site.repository.commit({
-      'registries/oci.yaml': resourceYaml('Registry', 'oci', { type: 'oci', endpoint: registry.endpoint }),
-      'providers/dragonfly-eu.yaml': providerYaml(site),
-      'projects/team/expired.yaml': artifactRunYaml('expired', ['app:v2'], { expiresAt: '2026-01-01T00:00:00Z' }),
-    })
-    await site.configure()
-    const first = startCli(['run', '--config', site.configFile])
-    await first.says(/"plan.applied"/)
+  test(
+    'preheats what it names and nothing else, with evidence in its report, and not again after a restart',
+    { timeout: 60_000 },
+    async () => {
+      await using site = await openSite()
+      await using registry = await DockerRegistry.start()
+      const app = await pushImage(registry.endpoint, 'team/app', 'v1')
+      const web = await pushImage(registry.endpoint, 'team/web', 'v1')
+      await pushImage(registry.endpoint, 'team/app', 'v2')
+      await site.repository.commit({
+        'registries/oci.yaml': resourceYaml('Registry', 'oci', { type: 'oci', endpoint: registry.endpoint }),
+        'providers/dragonfly-eu.yaml': providerYaml(site),
+        'projects/team/expired.yaml': artifactRunYaml('expired', ['app:v2'], { expiresAt: '2026-01-01T00:00:00Z' }),
+      })
+      await site.configure()
+      const first = startCli(['run', '--config', site.configFile])
+      await first.says(/"plan.applied"/)
 
-    const artifacts = ['app:v1', `web@${web.digest}`]
-    await site.repository.commit({ 'projects/team/hotfix.yaml': artifactRunYaml('hotfix', artifacts) })
-    await first.says(/"reports":1/)
-    const listed = await cli(['executions', 'team/hotfix', '--config', site.configFile])
-    first.process.kill('SIGTERM')
-    expect((await first.ended()).code).toBe(0)
+      const artifacts = ['app:v1', `web@${web.digest}`]
+      await site.repository.commit({ 'projects/team/hotfix.yaml': artifactRunYaml('hotfix', artifacts) })
+      await first.says(/"reports":1/)
+      const listed = await cli(['executions', 'team/hotfix', '--config', site.configFile])
+      first.process.kill('SIGTERM')
+      expect((await first.ended()).code).toBe(0)
 
-    const manifests = [...app.manifests, ...web.manifests].map(({ digest }) => digest)
-    expect(site.dragonfly.posts.map(({ url }) => url?.split('/').at(-1)).sort()).toEqual(manifests.sort())
-    const filed = await reportsOn(site.repository)
-    expect(filed).toHaveLength(1)
-    expect(filed[0]?.path).toMatch(/^executions\/\d{4}\/\d\d\/\d\d\/eu\/team\/hotfix\/\d{8}T\d{6}Z-[0-9a-f]{8}\.yaml$/)
-    expect(filed[0]?.report).toMatchObject({
-      spec: {
-        policy: 'team/hotfix',
-        trigger: { type: 'manual', cause: { run: { name: 'hotfix', reason: 'CVE-2026-1234' } } },
-        result: 'Success',
-        selection: { selected: 2, skipped: 0 },
-      },
-    })
-    expect(
-      filed[0]?.report.spec.tasks.map(({ artifact, state, evidence }) => [
-        artifact.repository,
-        artifact.digest,
-        state,
-        evidence?.blobs === evidence?.of,
-      ]),
-    ).toEqual([
-      ['team/app', app.digest, 'Succeeded', true],
-      ['team/web', web.digest, 'Succeeded', true],
-    ])
-    expect(listed.stdout, listed.stderr).toMatch(/team\/hotfix.*Success/)
-    expect(await statusOf(site)).toMatchObject([
-      { kind: 'PreheatRun', name: 'hotfix', provider: 'dragonfly-eu', state: 'Ready', result: 'Success' },
-    ])
+      const manifests = [...app.manifests, ...web.manifests].map(({ digest }) => digest)
+      expect(site.dragonfly.posts.map(({ url }) => url?.split('/').at(-1)).sort()).toEqual(manifests.sort())
+      const filed = await reportsOn(site.repository)
+      expect(filed).toHaveLength(1)
+      expect(filed[0]?.path).toMatch(
+        /^executions\/\d{4}\/\d\d\/\d\d\/eu\/team\/hotfix\/\d{8}T\d{6}Z-[0-9a-f]{8}\.yaml$/,
+      )
+      expect(filed[0]?.report).toMatchObject({
+        spec: {
+          policy: 'team/hotfix',
+          trigger: { type: 'manual', cause: { run: { name: 'hotfix', reason: 'CVE-2026-1234' } } },
+          result: 'Success',
+          selection: { selected: 2, skipped: 0 },
+        },
+      })
+      expect(
+        filed[0]?.report.spec.tasks.map(({ artifact, state, evidence }) => [
+          artifact.repository,
+          artifact.digest,
+          state,
+          evidence?.blobs === evidence?.of,
+        ]),
+      ).toEqual([
+        ['team/app', app.digest, 'Succeeded', true],
+        ['team/web', web.digest, 'Succeeded', true],
+      ])
+      expect(listed.stdout, listed.stderr).toMatch(/team\/hotfix.*Success/)
+      expect(await statusOf(site)).toMatchObject([
+        { kind: 'PreheatRun', name: 'hotfix', provider: 'dragonfly-eu', state: 'Ready', result: 'Success' },
+      ])
 
-    const again = await cli(['once', '--config', site.configFile, '--wait'])
-    expect(again).toMatchObject({ code: 0, stdout: '' })
-    expect(site.dragonfly.posts).toHaveLength(manifests.length)
-  })
+      const again = await cli(['once', '--config', site.configFile, '--wait'])
+      expect(again).toMatchObject({ code: 0, stdout: '' })
+      expect(site.dragonfly.posts).toHaveLength(manifests.length)
+    },
+  )
 })
 
 /** A site with a Harbor; its runs are the test's. */
@@ -107,26 +113,30 @@ async function withHarbor() {
   }
 }
 
-test('a run that was used up stays so where the state is lost, and its status goes with its file', async () => {
-  await using place = await withHarbor()
-  const { site, harbor } = place
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  const file = 'projects/team/hotfix.yaml'
-  const once = () => cli(['once', '--config', site.configFile, '--wait'])
-  await site.repository.commit({ [file]: artifactRunYaml('hotfix', ['app:v1']) })
-  expect(await once()).toMatchObject({ code: 0, stdout: expect.stringContaining('Success') })
+test(
+  'a run that was used up stays so where the state is lost, and its status goes with its file',
+  { timeout: 60_000 },
+  async () => {
+    await using place = await withHarbor()
+    const { site, harbor } = place
+    await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+    const file = 'projects/team/hotfix.yaml'
+    const once = () => cli(['once', '--config', site.configFile, '--wait'])
+    await site.repository.commit({ [file]: artifactRunYaml('hotfix', ['app:v1']) })
+    expect(await once()).toMatchObject({ code: 0, stdout: expect.stringContaining('Success') })
 
-  await rm(site.stateDir, { recursive: true })
-  expect(await once()).toMatchObject({ code: 0, stdout: '' })
-  expect(await statusOf(site)).toMatchObject([{ name: 'hotfix', result: 'Success' }])
-  expect(site.dragonfly.posts).toHaveLength(1)
+    await rm(site.stateDir, { recursive: true })
+    expect(await once()).toMatchObject({ code: 0, stdout: '' })
+    expect(await statusOf(site)).toMatchObject([{ name: 'hotfix', result: 'Success' }])
+    expect(site.dragonfly.posts).toHaveLength(1)
 
-  await site.repository.commit({ [file]: undefined })
-  expect(await once()).toMatchObject({ code: 0 })
-  expect(await statusOf(site)).toEqual([])
-})
+    await site.repository.commit({ [file]: undefined })
+    expect(await once()).toMatchObject({ code: 0 })
+    expect(await statusOf(site)).toEqual([])
+  },
+)
 
-test('a run that is edited is another one, with a refresh of its own', async () => {
+test('a run that is edited is another one, with a refresh of its own', { timeout: 60_000 }, async () => {
   await using place = await withHarbor()
   const { site, harbor } = place
   await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
