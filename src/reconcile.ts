@@ -73,8 +73,12 @@ export async function reconcile(
     view: reader.view,
   }
   const states = await store.schedules()
-  const armed = [...rearm(changes.objects, states, now), ...rearmDuties(changes.objects, states, now)]
-  await store.apply(applied, armed)
+  const schedules = [...rearm(changes.objects, states, now), ...rearmDuties(changes.objects, states, now)]
+  const [before, after] = [new Set(states), new Set(schedules.map(({ policyKey }) => policyKey))]
+  // What goes on where it stands is not written: meanwhile a slot of it may have begun.
+  const armed = schedules.filter((state) => !before.has(state))
+  const disarmed = states.map(({ policyKey }) => policyKey).filter((key) => !after.has(key))
+  await store.apply(applied, armed, disarmed)
   for (const problem of fresh(desired.problems, current?.problems ?? [])) emit({ name: 'config.problem', problem })
   const count = (action: string) => changes.changes.filter((change) => change.action === action).length
   emit({

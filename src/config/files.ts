@@ -28,13 +28,13 @@ export function wantedEntries(
   ignoreText: string | undefined,
   reportsDir?: string,
 ): Wanted {
-  const rules = ignore().add(ignoreText ?? '')
+  const rules = ignoreText === undefined ? undefined : ignore().add(ignoreText)
   const named = entries.filter(
     ({ path }) =>
       /\.ya?ml$/.test(path) &&
       !/(?:^|\/)\./.test(path) &&
       !(reportsDir !== undefined && path.startsWith(`${reportsDir}/`)) &&
-      !rules.ignores(path),
+      rules?.ignores(path) !== true,
   )
   const total = named.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
   if (named.length > MAX_FILES) return tooLarge(`${named.length} files; the limit is ${MAX_FILES}`)

@@ -90,11 +90,15 @@ class GitSource implements Source {
     })
   }
 
-  /** Only a branch has a history that can be rewritten: a tag is chosen, and so is the next one. */
+  /**
+   * Only a branch has a history that can be rewritten: a tag is chosen, and so is the next one. Mostly the new commit
+   * names the old one as a parent, and nobody else is asked.
+   */
   async descends(from: string, to: string, signal: AbortSignal): Promise<boolean | undefined> {
     if (this.#ref.type !== 'branch') return undefined
     return await this.#mirror.use(signal, async () => {
-      const parents = await this.#parentsOf(from, signal)
+      const [parents, newer] = await this.#parentsOf([from, to], signal)
+      if (newer?.includes(from) === true) return true
       if (parents === undefined) return undefined
       // A repository of its own: what is fetched for the question must not change the mirror's depth.
       const scratch = `${this.#mirror.gitDir}.history`
@@ -112,14 +116,21 @@ class GitSource implements Source {
     })
   }
 
-  async #parentsOf(commit: string, signal: AbortSignal): Promise<string[] | undefined> {
-    if (!/^[0-9a-f]{40,64}$/.test(commit)) return undefined
-    const [object] = await readObjects(this.#mirror.gitDir, [commit], 'mirror', MAX_COMMIT_BYTES, undefined, signal)
-    if (object?.type !== 'commit') return undefined
-    return [...object.bytes.toString('latin1').matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, id]) => id!)
+  /** Of each commit; undefined where the mirror does not have it. */
+  async #parentsOf(commits: readonly string[], signal: AbortSignal): Promise<(string[] | undefined)[]> {
+    if (!commits.every((commit) => /^[0-9a-f]{40,64}$/.test(commit))) return []
+    const limit = commits.length * MAX_COMMIT_BYTES
+    const objects = await readObjects(this.#mirror.gitDir, commits, 'mirror', limit, undefined, signal)
+    return objects.map((object) => {
+      if (object?.type !== 'commit') return undefined
+      const text = object.bytes.toString('latin1')
+      // What follows the first empty line is its message.
+      return [...text.slice(0, text.indexOf('\n\n')).matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, id]) => id!)
+    })
   }
 
   async #readEntries(entries: readonly SourceEntry[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>> {
+    if (entries.length === 0) return new Map()
     return await this.#mirror.use(signal, async () => {
       // Made anew since it was listed: equal content comes back under equal ids.
       if ((await this.#head(signal)) === undefined) await this.#fetchHead(signal)
@@ -173,7 +184,8 @@ class GitSource implements Source {
 
 /** Commits that are looked through for the last one applied. */
 const HISTORY = 100
-const MAX_COMMIT_BYTES = 1024 * 1024
+/** What a head may have: each of them was one. */
+const MAX_COMMIT_BYTES = 16 * 1024 * 1024
 
 /**
  * Is a commit among these, the newest of its branch? If not, but one of its parents is, or these are all there are, the

@@ -43,8 +43,9 @@ export function diff(before: readonly Located[], after: readonly Located[]): Cha
 
 /** Equal values, whether or not they have been through JSON, which drops what is undefined. */
 export function isSame(a: unknown, b: unknown): boolean {
-  // Mostly nothing changed and the fields stand in one order: then they need no sorting.
-  return JSON.stringify(a) === JSON.stringify(b) || canonical(a) === canonical(b)
+  // Mostly it is the very same value, of a file that nobody touched; else the fields mostly stand in one order, and need
+  // no sorting.
+  return a === b || JSON.stringify(a) === JSON.stringify(b) || canonical(a) === canonical(b)
 }
 
 /** `library/release-images`, `dragonfly-eu`. */

@@ -57,7 +57,8 @@ export function plan(desired: Config, current: Applied | undefined, now: Instant
   const before = current?.objects ?? []
   const stalled = stalledOf(desired, before)
   const held = new Set(stalled.map(({ key }) => key))
-  const good = desired.objects.map((one): AppliedObject => ({ ...one, problems: [] }))
+  const old = new Map(before.map((one) => [one.key, one]))
+  const good = desired.objects.map((one) => kept(old.get(one.key), one))
   const objects = [...good, ...stalled].sort(byText(({ key }) => key))
   const changes = diff(
     before.filter(({ key }) => !held.has(key)),
@@ -87,6 +88,13 @@ export function problemsOf(broken: Stalled, problems: readonly Problem[]): Probl
   const errors = problems.filter(({ severity }) => severity === 'error')
   const byKey = errors.filter(({ key }) => key !== undefined && key === broken.key)
   return byKey.length > 0 ? byKey : errors.filter(({ file }) => file === broken.file)
+}
+
+/** The very value that is in force where it says the same from the same place, so that nobody after us compares it. */
+function kept(before: AppliedObject | undefined, { resource, key, file, line }: Located): AppliedObject {
+  const isKept =
+    before?.resource === resource && before.file === file && before.line === line && before.problems.length === 0
+  return isKept ? before : { resource, key, file, line, problems: [] }
 }
 
 function stalledOf(desired: Config, before: readonly AppliedObject[]): AppliedObject[] {

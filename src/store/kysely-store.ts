@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
 import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from 'kysely'
 import type { Instant } from '../model/duration.ts'
@@ -61,6 +62,8 @@ export class KyselyStore implements Store {
   readonly #steps: GroupCommit
 
   readonly #flavour: Flavour
+  /** What was read or written last, under the text of its row, of which no two writes make the same one. */
+  #known: { readonly body: string; readonly applied: Applied } | undefined
 
   constructor(db: Kysely<Tables>, flavour: Flavour) {
     this.#db = db
@@ -73,31 +76,37 @@ export class KyselyStore implements Store {
     return this.#db
       .transaction()
       .setIsolationLevel('repeatable read')
-      .execute(async (db) => {
-        const row = await db.selectFrom('applied').selectAll().executeTakeFirst()
-        if (row === undefined) return undefined
-        const objects = await db.selectFrom('objects').select('body').orderBy('key').execute()
-        return {
-          ...(JSON.parse(row.body) as Omit<Applied, 'objects'>),
-          objects: objects.map((object) => JSON.parse(object.body) as AppliedObject),
-        }
-      })
+      .execute((db) => this.#inForce(db))
   }
 
-  async apply(applied: Applied, schedules: readonly ScheduleState[]): Promise<void> {
+  /** The objects are read anew when another process wrote them, and only then. */
+  async #inForce(db: Transaction<Tables>): Promise<Applied | undefined> {
+    const row = await db.selectFrom('applied').select('body').executeTakeFirst()
+    if (row === undefined) return undefined
+    if (row.body !== this.#known?.body) {
+      const objects = await db.selectFrom('objects').select('body').orderBy('key').execute()
+      const { stamp: _, ...rest } = JSON.parse(row.body) as Omit<Applied, 'objects'> & { readonly stamp?: string }
+      const applied = { ...rest, objects: objects.map(({ body }) => JSON.parse(body) as AppliedObject) }
+      this.#known = { body: row.body, applied }
+    }
+    return this.#known.applied
+  }
+
+  async apply(applied: Applied, armed: readonly ScheduleState[], disarmed: readonly string[]): Promise<void> {
+    const { objects, ...rest } = applied
+    const row = { body: JSON.stringify({ ...rest, stamp: randomUUID() }) }
     await this.#db.transaction().execute(async (db) => {
-      const { objects, ...rest } = applied
-      const row = { body: JSON.stringify(rest) }
+      await replaceObjects(db, (await this.#inForce(db))?.objects ?? [], objects)
       await db
         .insertInto('applied')
         .values({ id: 1, ...row })
         .onConflict((on) => on.column('id').doUpdateSet(row))
         .execute()
-      await replaceObjects(db, objects)
-      await db.deleteFrom('schedules').execute()
-      for (const some of chunks(schedules)) await db.insertInto('schedules').values(some.map(scheduleRow)).execute()
+      for (const keys of chunks(disarmed)) await db.deleteFrom('schedules').where('policy_key', 'in', keys).execute()
+      for (const some of chunks(armed)) await saveSchedules(db, some)
       await this.#flavour.wakeOthers(db)
     })
+    this.#known = { ...row, applied }
   }
 
   async schedules(): Promise<ScheduleState[]> {
@@ -132,7 +141,7 @@ export class KyselyStore implements Store {
           return false
         }
       }
-      if (cause.schedule !== undefined) await saveSchedule(db, cause.schedule)
+      if (cause.schedule !== undefined) await saveSchedules(db, [cause.schedule])
       await saveMissed(db, cause.missed ?? [])
       await forgetEvents(db, cause.events ?? [])
       return true
@@ -141,7 +150,7 @@ export class KyselyStore implements Store {
 
   async miss(schedule: ScheduleState, missed: readonly MissedSlot[]): Promise<void> {
     await this.#db.transaction().execute(async (db) => {
-      await saveSchedule(db, schedule)
+      await saveSchedules(db, [schedule])
       await saveMissed(db, missed)
     })
   }
@@ -757,15 +766,20 @@ function shareKeyOf({ ledgerKey, purpose }: Task): string {
   return `${ledgerKey} ${purpose}`
 }
 
-/** Writes what changed: of ten thousand objects a commit touches a few. */
-async function replaceObjects(db: Transaction<Tables>, objects: readonly AppliedObject[]): Promise<void> {
-  const stored = new Map<string, string>()
-  for (const { key, body } of await db.selectFrom('objects').selectAll().execute()) stored.set(key, body)
+/** Writes what changed: of ten thousand objects a commit touches a few, and the others are the very same values. */
+async function replaceObjects(
+  db: Transaction<Tables>,
+  before: readonly AppliedObject[],
+  after: readonly AppliedObject[],
+): Promise<void> {
+  const stored = new Map(before.map((object) => [object.key, object]))
   const changed: Tables['objects'][] = []
-  for (const object of objects) {
-    const body = JSON.stringify(object)
-    if (stored.get(object.key) !== body) changed.push({ key: object.key, body })
+  for (const object of after) {
+    const was = stored.get(object.key)
     stored.delete(object.key)
+    if (was === object) continue
+    const body = JSON.stringify(object)
+    if (was === undefined || JSON.stringify(was) !== body) changed.push({ key: object.key, body })
   }
   for (const keys of chunks([...stored.keys()])) await db.deleteFrom('objects').where('key', 'in', keys).execute()
   for (const some of chunks(changed))
@@ -805,12 +819,16 @@ async function saveEvents(db: Transaction<Tables>, events: readonly PendingEvent
   }
 }
 
-async function saveSchedule(db: Transaction<Tables>, schedule: ScheduleState): Promise<void> {
-  const row = scheduleRow(schedule)
+async function saveSchedules(db: Transaction<Tables>, schedules: readonly ScheduleState[]): Promise<void> {
   await db
     .insertInto('schedules')
-    .values(row)
-    .onConflict((on) => on.column('policy_key').doUpdateSet({ fingerprint: row.fingerprint, until_at: row.until_at }))
+    .values(schedules.map(scheduleRow))
+    .onConflict((on) =>
+      on.column('policy_key').doUpdateSet((row) => ({
+        fingerprint: row.ref('excluded.fingerprint'),
+        until_at: row.ref('excluded.until_at'),
+      })),
+    )
     .execute()
 }
 

@@ -109,11 +109,18 @@ export interface UnsentReport {
  * one transaction and durable when it resolves.
  */
 export interface Store extends AsyncDisposable {
-  /** Undefined before the first apply. */
+  /**
+   * Undefined before the first apply. The very same values as before while nobody applied another configuration:
+   * nothing of it may be changed.
+   */
   applied(): Promise<Applied | undefined>
 
-  /** Replaces the configuration in force, and the schedules' states by `schedules`. */
-  apply(applied: Applied, schedules: readonly ScheduleState[]): Promise<void>
+  /**
+   * Replaces the configuration in force; an object that is the very value that {@link applied} gave is not looked at.
+   * @param armed schedules that begin to count, or count anew; the others stay where they are
+   * @param disarmed keys of schedules that are no more
+   */
+  apply(applied: Applied, armed: readonly ScheduleState[], disarmed: readonly string[]): Promise<void>
 
   schedules(): Promise<ScheduleState[]>
 

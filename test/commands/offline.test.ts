@@ -47,6 +47,7 @@ async function left(databaseUrl: string | undefined, scheduled: PreheatPolicy = 
       problems: [broken],
     },
     [],
+    [],
   )
   await store.begin(execution(), {})
   await store.end(endedExecution({ result: 'Failed', reason: { code: 'PH6004', message: 'cut short' } }))

@@ -43,13 +43,15 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await using place = await newPlace()
       await using store = await place.open()
       const kept = object('kept')
-      await store.apply(applied([object('changed'), object('gone'), kept]), [schedule('a'), schedule('b')])
+      await store.apply(applied([object('changed'), object('gone'), kept]), ['a', 'b', 'd'].map((key) => schedule(key)), [])
 
       const next = applied([object('changed', 'other.yaml'), kept, object('new')], { appliedAt: NOW + 1 })
-      await store.apply(next, [schedule('b', { until: NOW + 5 }), schedule('c')])
+      await store.apply(next, [schedule('b', { until: NOW + 5 }), schedule('c')], ['a'])
 
       expect(await store.applied()).toEqual(next)
-      expect(await store.schedules()).toEqual([schedule('b', { until: NOW + 5 }), schedule('c')])
+      expect(await store.schedules()).toEqual([schedule('b', { until: NOW + 5 }), schedule('c'), schedule('d')])
+      await using other = await place.open()
+      expect(await other.applied()).toEqual(next)
     })
 
     test('objects and schedules are applied by the thousand', async () => {
@@ -60,13 +62,15 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
       await store.apply(
         applied(names.map((name) => object(name))),
         names.map((name) => schedule(name)),
+        [],
       )
 
       expect((await store.applied())?.objects.map(({ resource }) => resource.name)).toEqual(names)
       expect(await store.schedules()).toHaveLength(1201)
 
-      await store.apply(applied([]), [])
+      await store.apply(applied([]), [], names)
       expect((await store.applied())?.objects).toEqual([])
+      expect(await store.schedules()).toEqual([])
     })
   })
 
@@ -866,7 +870,7 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
     const claimed = { ...taskAt('2'), state: 'Submitting', attempts: 1 } as const
     {
       await using store = await place.open()
-      await store.apply(applied([object('a')]), [schedule('a')])
+      await store.apply(applied([object('a')]), [schedule('a')], [])
       await store.begin(execution(), { schedule: schedule('b'), missed: [missed('b', NOW)], run: usedRun() })
       await store.selected(running(execution()), [taskAt('1'), taskAt('2')])
       await store.claim(PENDING, 2, CAPS, NOW, LEASE_MS)
