@@ -73,7 +73,8 @@ export async function reconcile(
     view: reader.view,
   }
   const states = await store.schedules()
-  const schedules = [...rearm(changes.objects, states, now), ...rearmDuties(changes.objects, states, now)]
+  const unchanged = new Set(current?.objects.map(({ resource }) => resource))
+  const schedules = [...rearm(changes.objects, states, now, unchanged), ...rearmDuties(changes.objects, states, now)]
   const [before, after] = [new Set(states), new Set(schedules.map(({ policyKey }) => policyKey))]
   // What goes on where it stands is not written: meanwhile a slot of it may have begun.
   const armed = schedules.filter((state) => !before.has(state))

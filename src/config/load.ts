@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { ConfigCommit } from '../model/execution.ts'
 import { policyAddress } from '../model/policy.ts'
 import { byPlace, type Problem } from '../model/problem.ts'
@@ -9,7 +10,7 @@ import type { Declared, Identified, State } from './declared.ts'
 import { errorAtKey, toProblem, type Finding } from './finding.ts'
 import { parse, type Parsed, type YamlDocument } from './parse.ts'
 import { toPolicy, toProvider, toRegistry, toRun, type RegistryOfPolicy } from './resources.ts'
-import { applyRules, projectFolder } from './rules.ts'
+import { applyRules, projectFolder, type Judged } from './rules.ts'
 import { checkSchema, type Documents } from './schema.ts'
 
 /** One commit's configuration, read. */
@@ -79,8 +80,13 @@ function readDocument(document: YamlDocument): OneDocument | undefined {
  * Text of one commit as documents: the first half of {@link load}, after which it is known what else is to be read.
  * @param files what {@link readFile} made of them, by path below `source.path`
  * @param problems of files that were not read; an error among them stalls its file
+ * @param before of the commit before: the documents of a file that is the same are the very same values
  */
-export function readFiles(files: ReadonlyMap<string, FileText>, problems: readonly Problem[]): ReadFiles {
+export function readFiles(
+  files: ReadonlyMap<string, FileText>,
+  problems: readonly Problem[],
+  before?: ReadFiles,
+): ReadFiles {
   const unread = problems.filter(({ severity, file }) => severity === 'error' && !files.has(file))
   const read: Read = {
     accepted: [],
@@ -89,15 +95,20 @@ export function readFiles(files: ReadonlyMap<string, FileText>, problems: readon
     unreadable: unread.map(({ file }) => file),
     others: [],
     ignored: 0,
+    placed: new Map(),
   }
-  for (const [file, text] of [...files].sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const file of [...files.keys()].sort()) {
+    const text = files.get(file)!
     if (!text.ok) {
       read.problems.push(...text.refusals.map((refusal): Problem => ({ severity: 'error', file, ...refusal })))
       read.unreadable.push(file)
       continue
     }
     read.ignored += text.ignored
-    for (const document of text.documents) place(read, file, document)
+    const known = before?.placed.get(file)
+    const documents = known?.text === text ? known.documents : text.documents.map((one) => ({ ...one, file }))
+    read.placed.set(file, { text, documents })
+    for (const document of documents) place(read, document)
   }
   return { ...read, named: read.accepted.flatMap(namedFiles) }
 }
@@ -108,36 +119,49 @@ function namedFiles(one: Accepted): string[] {
   return [...keys, ...(trustedRoot === undefined ? [] : [trustedRoot])]
 }
 
+/** A commit's configuration, and what of it holds on in the next one. */
+export interface Loaded {
+  readonly config: Config
+  readonly types: RegistryTypes
+  readonly attachments: Attachments
+  /** Undefined: it is not clear of which registry it is. */
+  readonly declared: ReadonlyMap<Accepted, Declared | undefined>
+  readonly judged: Judged
+}
+
 /**
  * The documents of one commit as configuration, with every problem of it. Pure, and never throws for what a file holds:
  * an error stalls the object that it is about and nothing else.
  * @param attachments the {@link ReadFiles.named named} files
  * @param matchLabels labels that a policy or run must have to be taken; without them all are. The others are as if they
  *   were not there, but for names: what they are called is taken, and a run may name one.
+ * @param before of the commit before, whose documents {@link readFiles} was given: a resource that is the same is the very
+ *   same value. It changes nothing else.
  */
 export function load(
   config: ConfigCommit,
   read: ReadFiles,
   attachments: Attachments,
   matchLabels: Readonly<Record<string, string>> = {},
-): Config {
+  before?: Loaded,
+): Loaded {
   const isTaken = (one: { readonly kind: Kind; readonly document: YamlDocument }) => isSelected(one, matchLabels)
-  const types = registryTypes(read)
-  const registries = [...types.keys()]
-  const declared = read.accepted.map((one) => declare(one, types, attachments))
+  const around = kept(before, { types: registryTypes(read), attachments })
+  const registries = [...around.types.keys()]
+  const declared = declareAll(read, around, before)
   const homeless = read.accepted
-    .filter((one, index) => declared[index] === undefined && isTaken(one))
+    .filter((one) => declared.get(one) === undefined && isTaken(one))
     .map((one) => ({ ...one, key: identify({ ...one, findings: [] }, registries)?.key }))
   const refused = read.refused.map((one) => ({ ...one, identity: identify(one, registries) }))
   const refusedHere = refused.filter(isTaken)
   const broken = refused.map(({ identity }) => identity).filter((identity) => identity !== undefined)
   const hasUnreadable = read.unreadable.length > 0 || broken.length < refused.length
-  const valid = declared.filter((one) => one !== undefined)
-  const complaints = applyRules({ ...declaredIn(valid), broken, hasUnreadable, types, attachments })
-  const here = complaints.filter(({ on }) => isTaken(on))
+  const valid = [...declared.values()].filter((one) => one !== undefined)
+  const judged = applyRules({ ...declaredIn(valid), broken, hasUnreadable, ...around }, before?.judged)
+  const here = judged.complaints.filter(({ on }) => isTaken(on))
   const wrong = here.filter(({ finding }) => finding.severity === 'error')
   const bad = new Set(wrong.map(({ on }) => on))
-  return {
+  const loaded: Config = {
     config,
     objects: valid
       .filter((one) => !bad.has(one) && isTaken(one))
@@ -158,6 +182,27 @@ export function load(
     ].sort(byPlace),
     ignored: read.ignored,
   }
+  return { config: loaded, ...around, declared, judged }
+}
+
+/** What else than its own text decides what a document declares. */
+type Around = Pick<Loaded, 'types' | 'attachments'>
+
+/** The very same values as before where they say the same. */
+function kept(before: Around | undefined, { types, attachments }: Around): Around {
+  // Registries are told in their order.
+  const isSameTypes = isDeepStrictEqual(before && [...before.types], [...types])
+  const isSameAttachments = isDeepStrictEqual(before?.attachments, attachments)
+  return {
+    types: isSameTypes ? before!.types : types,
+    attachments: isSameAttachments ? before!.attachments : attachments,
+  }
+}
+
+function declareAll({ accepted }: ReadFiles, around: Around, before: Loaded | undefined): Loaded['declared'] {
+  const isSame = before?.types === around.types && before.attachments === around.attachments
+  const known = isSame ? before.declared : new Map<Accepted, Declared | undefined>()
+  return new Map(accepted.map((one) => [one, known.has(one) ? known.get(one) : declare(one, around)]))
 }
 
 /** A document of ours that its schema accepts. */
@@ -178,6 +223,8 @@ export type ReadFiles = Readonly<Read> & {
 }
 
 interface Read {
+  /** By path. */
+  readonly placed: Map<string, { readonly text: FileText; readonly documents: readonly Placed[] }>
   readonly accepted: Accepted[]
   readonly refused: Refused[]
   readonly problems: Problem[]
@@ -188,17 +235,19 @@ interface Read {
   ignored: number
 }
 
-function place(read: Read, file: string, one: OneDocument): void {
+type Placed = OneDocument & { readonly file: string }
+
+function place(read: Read, one: Placed): void {
   switch (one.is) {
     case 'unknown':
-      read.problems.push(toProblem(one.finding, one.document, file, undefined))
-      ;(one.finding.code === 'PH9001' ? read.others : read.unreadable).push(file)
+      read.problems.push(toProblem(one.finding, one.document, one.file, undefined))
+      ;(one.finding.code === 'PH9001' ? read.others : read.unreadable).push(one.file)
       return
     case 'refused':
-      read.refused.push({ ...one, file })
+      read.refused.push(one)
       return
     case 'accepted':
-      read.accepted.push({ ...one, file })
+      read.accepted.push(one)
       return
     default:
       one satisfies never
@@ -224,7 +273,7 @@ function recordOf(value: unknown): Readonly<Record<string, unknown>> | undefined
     : undefined
 }
 
-function declare(one: Accepted, types: RegistryTypes, attachments: Attachments): Declared | undefined {
+function declare(one: Accepted, { types, attachments }: Around): Declared | undefined {
   const { document, file } = one
   const identity = { name: one.written.metadata.name, document, file }
   switch (one.kind) {

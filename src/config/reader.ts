@@ -2,11 +2,12 @@ import type { ConfigCommit } from '../model/execution.ts'
 import type { Problem } from '../model/problem.ts'
 import type { SourceEntry } from '../model/source.ts'
 import type { Attachments } from './attachments.ts'
-import { load, readFile, readFiles, type Config, type FileText, type ReadFiles } from './load.ts'
+import { load, readFile, readFiles, type Config, type FileText, type Loaded, type ReadFiles } from './load.ts'
 
 /**
  * Reads one commit after the other and remembers what the files of the last one said, by their blobs, so that a file
- * that did not change is not parsed again, wherever it stands now. What is remembered is bounded as one commit is.
+ * that did not change is not parsed again, wherever it stands now, and what they came to, so that what did not change is
+ * not judged again and is the very same value. What is remembered is bounded as one commit is.
  */
 export class ConfigReader {
   /** Differs when the same commit may now mean something else. */
@@ -15,6 +16,8 @@ export class ConfigReader {
   readonly #part: string
   #texts: ReadonlyMap<string, FileText> = new Map()
   #added = new Map<string, FileText>()
+  #read: ReadFiles | undefined
+  #loaded: Loaded | undefined
 
   /**
    * @param matchLabels labels that a policy or run must have to be taken; none: all are taken
@@ -61,11 +64,13 @@ export class ConfigReader {
     }
     this.#texts = texts
     this.#added = new Map()
-    return readFiles(files, problems)
+    this.#read = readFiles(files, problems, this.#read)
+    return this.#read
   }
 
   /** @see load */
   load(config: ConfigCommit, read: ReadFiles, attachments: Attachments): Config {
-    return load(config, read, attachments, this.#matchLabels)
+    this.#loaded = load(config, read, attachments, this.#matchLabels, this.#loaded)
+    return this.#loaded.config
   }
 }

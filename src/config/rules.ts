@@ -23,9 +23,51 @@ export interface Complaint {
 /** What a JSON Schema cannot say. Each rule sees the whole state and reports every offender. */
 type Rule = (state: State) => Complaint[]
 
-/** Every finding of every rule. */
-export function applyRules(state: State): Complaint[] {
-  return rules.flatMap((rule) => rule(state))
+/** What the rules found, and what of it holds on in the next state. */
+export interface Judged {
+  readonly complaints: readonly Complaint[]
+  readonly around: Around
+  /** What {@link rulesOfOne} found. */
+  readonly ofPolicies: ReadonlyMap<Identified, readonly Complaint[]>
+}
+
+/** What else than itself decides about a policy in {@link rulesOfOne}. */
+type Around = Omit<State, 'policies' | 'runs'>
+
+/**
+ * Every finding of every rule. A policy that stands in both states is not judged again by what concerns it alone, unless
+ * what is around it changed: of 10,000 policies that takes 0.4 s.
+ * @param before of the state before this one
+ */
+export function applyRules(state: State, before?: Judged): Judged {
+  // A broken policy is nothing that another one could name.
+  const { policies, runs: _, ...rest } = state
+  const around = { ...rest, broken: state.broken.filter(({ kind }) => kind === 'Registry' || kind === 'Provider') }
+  const known = before !== undefined && isSameAround(before.around, around) ? before.ofPolicies : undefined
+  const fresh = policies.filter((policy) => known?.has(policy) !== true)
+  const complaints = rulesOfAll.flatMap((rule) => rule(state))
+  const ofPolicies = new Map<Identified, readonly Complaint[]>(policies.map((one) => [one, known?.get(one) ?? []]))
+  for (const complaint of rulesOfOne.flatMap((rule) => rule({ ...state, ...around, policies: fresh }))) {
+    const others = ofPolicies.get(complaint.on)
+    if (others === undefined) complaints.push(complaint)
+    else ofPolicies.set(complaint.on, [...others, complaint])
+  }
+  return { complaints: [...complaints, ...[...ofPolicies.values()].flat()], around, ofPolicies }
+}
+
+function isSameAround(a: Around, b: Around): boolean {
+  return (
+    a.hasUnreadable === b.hasUnreadable &&
+    areSame(a.registries, b.registries) &&
+    areSame(a.providers, b.providers) &&
+    areSame(a.broken, b.broken) &&
+    a.types === b.types &&
+    a.attachments === b.attachments
+  )
+}
+
+function areSame(a: readonly Identified[], b: readonly Identified[]): boolean {
+  return a.length === b.length && a.every(({ document, file }, i) => document === b[i]!.document && file === b[i]!.file)
 }
 
 const identitiesAreUnique: Rule = (state) => {
@@ -365,8 +407,9 @@ const harborHasProjects: Rule = (state) =>
 
 const foldersHoldTheirProject: Rule = (state) =>
   identified(state).flatMap((one) => {
+    if (one.kind === 'PreheatPolicy' || one.kind === 'PreheatRun') return []
     const folder = projectFolder(one.file)
-    if (folder === undefined || one.kind === 'PreheatPolicy' || one.kind === 'PreheatRun') return []
+    if (folder === undefined) return []
     return [complain(one, errorAt(['kind'], 'PH3009', `${one.kind} is not accepted below projects/${folder}/`))]
   })
 
@@ -474,16 +517,28 @@ const pollSchedulesRise: Rule = ({ providers }) =>
     return [complain(provider, errorAt(path, 'PH2003', `${dotted(path)} must be later than the one before it`))]
   })
 
-const rules: readonly Rule[] = [
+/** About the state as a whole, or about what there are few of. */
+const rulesOfAll: readonly Rule[] = [
   identitiesAreUnique,
   oneProviderIsDefault,
+  settingsFitTheVendor,
+  foldersHoldTheirProject,
+  runsHaveTheirPolicy,
+  runsAreNotCalledLikePolicies,
+  runsExpire,
+  endpointsAreAddresses,
+  credentialsAreEncrypted,
+  pollSchedulesRise,
+]
+
+/** About one policy, or run, and what is {@link Around} it: no such rule looks at another policy. */
+const rulesOfOne: readonly Rule[] = [
   registriesExist,
   providersExist,
   policiesGoSomewhere,
   namedProvidersAreOpen,
   namedProvidersAreEnabled,
   vendorsCanDoIt,
-  settingsFitTheVendor,
   filesGoToDragonfly,
   filesAreAddresses,
   artifactsAreNamed,
@@ -496,14 +551,7 @@ const rules: readonly Rule[] = [
   labelsNeedHarbor,
   criteriaFitTheRegistry,
   harborHasProjects,
-  foldersHoldTheirProject,
   projectsStandInTheirFolder,
-  runsHaveTheirPolicy,
-  runsAreNotCalledLikePolicies,
-  runsExpire,
-  endpointsAreAddresses,
-  credentialsAreEncrypted,
-  pollSchedulesRise,
 ]
 
 /** `library` for `projects/library/release.yaml`; undefined for a file of the platform team. */

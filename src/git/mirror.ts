@@ -21,7 +21,7 @@ import {
   type Remote,
   type RemoteRef,
 } from './run.ts'
-import { readBlobs, readHead, sourceEntry } from './tree.ts'
+import { parentsOf, readBlobs, readHead, sourceEntry, type Head } from './tree.ts'
 
 const REF = 'refs/preheatd/source'
 
@@ -53,6 +53,8 @@ class GitSource implements Source {
   readonly #read: ReadSecret
   readonly #deadlines: Deadlines
   readonly #mirror: MirrorFolder
+  /** What was fetched last. */
+  #tip: Head | undefined
 
   constructor({ url, ref, path, dir, auth, read, deadlines = defaultDeadlines }: GitSourceOptions) {
     this.#remote = remoteRef(url, ref)
@@ -74,6 +76,7 @@ class GitSource implements Source {
     return await this.#mirror.use(signal, async () => {
       const here = await this.#head(signal)
       const head = here?.config.commit === revision ? here : await this.#fetchHead(signal)
+      this.#tip = head
       if (head.tree === undefined) {
         throw new SourceError(
           'Invalid',
@@ -92,13 +95,13 @@ class GitSource implements Source {
 
   /**
    * Only a branch has a history that can be rewritten: a tag is chosen, and so is the next one. Mostly the new commit
-   * names the old one as a parent, and nobody else is asked.
+   * names the old one as its parent, and nobody is asked.
    */
   async descends(from: string, to: string, signal: AbortSignal): Promise<boolean | undefined> {
     if (this.#ref.type !== 'branch') return undefined
+    if (this.#tip?.config.commit === to && this.#tip.parents.includes(from)) return true
     return await this.#mirror.use(signal, async () => {
-      const [parents, newer] = await this.#parentsOf([from, to], signal)
-      if (newer?.includes(from) === true) return true
+      const parents = await this.#parentsOf(from, signal)
       if (parents === undefined) return undefined
       // A repository of its own: what is fetched for the question must not change the mirror's depth.
       const scratch = `${this.#mirror.gitDir}.history`
@@ -116,34 +119,32 @@ class GitSource implements Source {
     })
   }
 
-  /** Of each commit; undefined where the mirror does not have it. */
-  async #parentsOf(commits: readonly string[], signal: AbortSignal): Promise<(string[] | undefined)[]> {
-    if (!commits.every((commit) => /^[0-9a-f]{40,64}$/.test(commit))) return []
-    const limit = commits.length * MAX_COMMIT_BYTES
-    const objects = await readObjects(this.#mirror.gitDir, commits, 'mirror', limit, undefined, signal)
-    return objects.map((object) => {
-      if (object?.type !== 'commit') return undefined
-      const text = object.bytes.toString('latin1')
-      // What follows the first empty line is its message.
-      return [...text.slice(0, text.indexOf('\n\n')).matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, id]) => id!)
-    })
+  async #parentsOf(commit: string, signal: AbortSignal): Promise<string[] | undefined> {
+    if (!/^[0-9a-f]{40,64}$/.test(commit)) return undefined
+    const [object] = await readObjects(this.#mirror.gitDir, [commit], 'mirror', MAX_COMMIT_BYTES, undefined, signal)
+    if (object?.type !== 'commit') return undefined
+    return parentsOf(object)
   }
 
   async #readEntries(entries: readonly SourceEntry[], signal: AbortSignal): Promise<ReadonlyMap<string, Uint8Array>> {
     if (entries.length === 0) return new Map()
-    return await this.#mirror.use(signal, async () => {
-      // Made anew since it was listed: equal content comes back under equal ids.
-      if ((await this.#head(signal)) === undefined) await this.#fetchHead(signal)
-      return await readBlobs(this.#mirror.gitDir, entries, 'mirror', signal)
-    })
+    const read = () => readBlobs(this.#mirror.gitDir, entries, 'mirror', signal)
+    return await this.#mirror.use(signal, () =>
+      read().catch(async (error: unknown) => {
+        if ((await this.#head(signal)) !== undefined) throw error
+        // Made anew since it was listed: equal content comes back under equal ids.
+        await this.#fetchHead(signal)
+        return await read()
+      }),
+    )
   }
 
-  async #head(signal: AbortSignal): ReturnType<typeof readHead> {
+  async #head(signal: AbortSignal): Promise<Head | undefined> {
     // A tag may be an object of its own.
     return await readHead(this.#mirror.gitDir, `${REF}^{commit}`, this.#path, 'mirror', signal)
   }
 
-  async #fetchHead(signal: AbortSignal): Promise<NonNullable<Awaited<ReturnType<typeof readHead>>>> {
+  async #fetchHead(signal: AbortSignal): Promise<Head> {
     await this.#withRemote(async (remote) => {
       const { ref } = this.#ref.type === 'semver' ? await this.#found(remote, signal) : remote
       await fetchRef(this.#mirror.gitDir, { ...remote, ref }, REF, 'none', signal)
@@ -184,8 +185,7 @@ class GitSource implements Source {
 
 /** Commits that are looked through for the last one applied. */
 const HISTORY = 100
-/** What a head may have: each of them was one. */
-const MAX_COMMIT_BYTES = 16 * 1024 * 1024
+const MAX_COMMIT_BYTES = 1024 * 1024
 
 /**
  * Is a commit among these, the newest of its branch? If not, but one of its parents is, or these are all there are, the

@@ -8,14 +8,23 @@ const SLICE_BYTES = 32 * 1024 * 1024
 /** A commit and the first level of its tree. */
 const MAX_HEAD_BYTES = 16 * 1024 * 1024
 
-/** The commit that `ref` points at, and the tree of one of its folders; undefined: there is none. */
+/** A commit, by what is read of it at once. */
+export interface Head {
+  readonly config: ConfigCommit
+  /** Ids. */
+  readonly parents: readonly string[]
+  /** Of one of its folders; undefined: it has no such folder. */
+  readonly tree: string | undefined
+}
+
+/** The commit that `ref` points at; undefined: there is none. */
 export async function readHead(
   gitDir: string,
   ref: string,
   folder: string,
   purpose: 'mirror' | 'read',
   signal: AbortSignal,
-): Promise<{ readonly config: ConfigCommit; readonly tree: string | undefined } | undefined> {
+): Promise<Head | undefined> {
   const [commit, tree] = await readObjects(
     gitDir,
     [ref, folder === '' ? `${ref}^{tree}` : `${ref}:${folder}`],
@@ -25,7 +34,13 @@ export async function readHead(
     signal,
   )
   if (commit?.type !== 'commit') return undefined
-  return { config: configCommit(commit), tree: tree?.type === 'tree' ? tree.id : undefined }
+  return { config: configCommit(commit), parents: parentsOf(commit), tree: tree?.type === 'tree' ? tree.id : undefined }
+}
+
+/** The ids of a commit's parents. What follows its first empty line is its message. */
+export function parentsOf({ bytes }: GitObject): string[] {
+  const text = bytes.toString('latin1')
+  return [...text.slice(0, text.indexOf('\n\n')).matchAll(/^parent ([0-9a-f]+)$/gm)].map(([, id]) => id!)
 }
 
 /** The raw commit, so that nobody's mail map, grafts or replacements are asked. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { formatDuration, type Instant } from '../model/duration.ts'
 import { endOfSuspension, type PreheatPolicy, type Schedule, type Suspension } from '../model/policy.ts'
-import { ofKind, type Located } from '../model/resource.ts'
+import { ofKind, type Located, type Resource } from '../model/resource.ts'
 import { canonicalTiming, SlotCalculator } from '../model/schedule.ts'
 import type { ScheduleState } from '../store/store.ts'
 
@@ -34,13 +34,20 @@ export function fingerprintOf(policy: Pick<PreheatPolicy, 'trigger' | 'enabled'>
 /**
  * The schedules' states under a new configuration: a schedule that means what it meant goes on where it stands, any
  * other counts from `now`.
+ * @param unchanged resources whose schedule the states are of
  */
-export function rearm(objects: readonly Located[], states: readonly ScheduleState[], now: Instant): ScheduleState[] {
+export function rearm(
+  objects: readonly Located[],
+  states: readonly ScheduleState[],
+  now: Instant,
+  unchanged: ReadonlySet<Resource> = new Set(),
+): ScheduleState[] {
   const before = new Map(states.map((state) => [state.policyKey, state]))
   return ofKind(objects, 'PreheatPolicy').flatMap(({ resource, key }) => {
+    const state = before.get(key)
+    if (state !== undefined && unchanged.has(resource)) return [state]
     const fingerprint = fingerprintOf(resource)
     if (fingerprint === undefined) return []
-    const state = before.get(key)
     return [state?.fingerprint === fingerprint ? state : { policyKey: key, fingerprint, until: now }]
   })
 }

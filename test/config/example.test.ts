@@ -24,7 +24,7 @@ test('policies-example has no problem', () => {
   const named = wantedAttachments(read.named, entries)
   if (!named.ok) throw new TypeError(named.message)
   const attachments = attachmentsOf(named, contents(named.entries), checkTrust)
-  const config = load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments)
+  const { config } = load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments)
   expect(config.problems).toEqual([])
   expect(config.objects.map(({ key }) => key).sort()).toEqual([
     'PreheatPolicy/harbor/dockerhub/upstream',

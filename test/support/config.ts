@@ -43,7 +43,7 @@ export function loadTexts(
   if (!named.ok) throw new TypeError(named.message)
   const bytes = new Map(named.entries.map(({ path }) => [path, contents.get(path)!]))
   const attachments = attachmentsOf(named, bytes, checkTrust)
-  return load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments, matchLabels)
+  return load({ commit: 'c0ffee', author: 'Ada', subject: 'a change' }, read, attachments, matchLabels).config
 }
 
 /** `file:line:column severity CODE` of every problem. */
