@@ -1,29 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { ConfigReader } from '../../src/config/reader.ts'
 import { readConfig } from '../../src/reconcile.ts'
-import type { SourceTree } from '../../src/model/source.ts'
-import { head, loadTexts, places, policy, repository, type Texts } from '../support/config.ts'
+import { commit, head, loadTexts, places, policy, repository } from '../support/config.ts'
 
 const never = new AbortController().signal
-
-/** A commit of these files, whose blobs are named by their text; it notes what of it is read. */
-function commit(texts: Texts): SourceTree & { readonly taken: string[] } {
-  const taken: string[] = []
-  return {
-    taken,
-    config: { commit: JSON.stringify(texts), author: '', subject: '' },
-    entries: Object.entries(texts).map(([path, text]) => ({
-      path,
-      kind: 'file' as const,
-      sizeBytes: text.length,
-      blobId: text,
-    })),
-    read: (entries) => {
-      taken.push(...entries.map(({ path }) => path))
-      return Promise.resolve(new Map(entries.map(({ path }) => [path, new TextEncoder().encode(texts[path])])))
-    },
-  }
-}
 
 describe('files that were seen before', () => {
   test('only the one that changed is read, and the configuration is that of a first look', async () => {

@@ -2,7 +2,7 @@ import { attachmentsOf, wantedAttachments } from '../../src/config/attachments.t
 import { load, readFile, readFiles, type Config } from '../../src/config/load.ts'
 import { checkTrust } from '../../src/execution/signature/trust.ts'
 import type { Problem } from '../../src/model/problem.ts'
-import type { SourceEntry } from '../../src/model/source.ts'
+import type { SourceEntry, SourceTree } from '../../src/model/source.ts'
 
 /** A config repository as text by path. */
 export type Texts = Readonly<Record<string, string>>
@@ -51,4 +51,23 @@ export function places(config: Config): string[] {
   return config.problems.map(
     ({ file, line, column, severity, code }) => `${file}:${line}:${column} ${severity} ${code}`,
   )
+}
+
+/** A commit of these files, whose blobs are named by their text; it notes what of it is read. */
+export function commit(texts: Texts): SourceTree & { readonly taken: string[] } {
+  const taken: string[] = []
+  return {
+    taken,
+    config: { commit: JSON.stringify(texts), author: '', subject: '' },
+    entries: Object.entries(texts).map(([path, text]) => ({
+      path,
+      kind: 'file' as const,
+      sizeBytes: text.length,
+      blobId: text,
+    })),
+    read: (entries) => {
+      taken.push(...entries.map(({ path }) => path))
+      return Promise.resolve(new Map(entries.map(({ path }) => [path, new TextEncoder().encode(texts[path])])))
+    },
+  }
 }
