@@ -17,6 +17,7 @@ import { reconcile, type Reconciled } from './reconcile.ts'
 import { isUrgent, sendReports, type Sent } from './send-reports.ts'
 import type { ConfigReader } from './config/reader.ts'
 import type { Looking } from './execution/look.ts'
+import { byText } from './plan/order.ts'
 import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
 import { warmth } from './execution/warmth.ts'
 import { waitFor } from './deadline.ts'
@@ -679,7 +680,8 @@ export class Daemon {
         dutiesOf(policy).map((duty) => [dutyKey(key, duty.upkeep), (until: Instant) => nextDuty(duty, until)] as const),
       ),
     )
-    for (const { policyKey, fingerprint, until } of states) {
+    // Those that share a pattern one after another: the calculator keeps a few.
+    for (const { policyKey, fingerprint, until } of states.toSorted(byText((state) => state.fingerprint))) {
       armed.add(policyKey)
       if (this.#fingerprints.get(policyKey) === fingerprint && !named.has(policyKey)) continue
       this.#fingerprints.set(policyKey, fingerprint)

@@ -9,15 +9,16 @@ import { gitBinary, useOwnGit } from '../support/repository.ts'
 import { benchEngine, Violation } from './engines.ts'
 import type { Spread } from './measure.ts'
 import { benchPolicies, type Measured } from './policies.ts'
-import { resultsDocument, type ResultLine } from './results.ts'
+import { policiesPart, resultsDocument, schedulesPart, withPart, type ResultLine } from './results.ts'
+import { benchSchedules } from './schedules.ts'
 import { scenariosOf, type Chosen } from './scenarios.ts'
 
-const BENCHES = ['policies', 'engines'] as const
+const BENCHES = ['policies', 'schedules', 'engines'] as const
 const SCENARIOS = ['B1', 'B2', 'B3', 'B3p', 'B12'] as const
 const LOST = ['gone', 'stuck'] as const
-const USAGE = `usage: npm run bench -- [policies] [engines] [--n N] [--out FILE]
+const USAGE = `usage: npm run bench -- [policies] [schedules] [engines] [--n N] [--out FILE] [--results]
   engines: [--scenario ${SCENARIOS.join('|')}]… [--smoke] [--scale S] [--repeats N] [--seed N] [--token-life SECONDS]
-           [--lost gone|stuck] [--results] [--profile DIR]
+           [--lost gone|stuck] [--profile DIR]
 `
 
 /** What the numbers were measured on; the load is that of others, before. */
@@ -48,7 +49,7 @@ function table(measured: readonly Measured[]): string {
         spread(peakBytes, 'MB', megabytes),
         `git ${gitProcesses}`.padEnd(8),
         `${runs} run${runs === 1 ? '' : 's'}`,
-        aim === undefined ? '' : `, aim for 1,000: ${seconds(aim.wallMs)} s, ${megabytes(aim.peakBytes)} MB`,
+        aim === undefined ? '' : `, aim for ${aim.policies}: ${seconds(aim.wallMs)} s, ${megabytes(aim.peakBytes)} MB`,
       ].join(''),
     )
     .join('\n')
@@ -56,8 +57,9 @@ function table(measured: readonly Measured[]): string {
 
 /** What was asked for. */
 interface Wanted {
-  readonly benches: ReadonlySet<'policies' | 'engines'>
-  readonly policies: number
+  readonly benches: ReadonlySet<(typeof BENCHES)[number]>
+  /** Policies, and schedules. */
+  readonly declared: number
   readonly chosen: Chosen
   /** JSON lines are appended to it. */
   readonly out: string | undefined
@@ -102,7 +104,7 @@ function readArguments(): Wanted | undefined {
     if (!isUnderstood) return undefined
     return {
       benches: new Set(benches),
-      policies: n ?? 1000,
+      declared: n ?? 10_000,
       chosen: {
         scenarios,
         smoke: values.smoke,
@@ -125,11 +127,34 @@ function readArguments(): Wanted | undefined {
 type Facts = Awaited<ReturnType<typeof machine>>
 type Write = (line: object) => Promise<void>
 
-async function runPolicies(n: number, facts: Facts, write: Write): Promise<void> {
+async function runPolicies({ declared: n, writesResults }: Wanted, facts: Facts, write: Write): Promise<void> {
   process.stdout.write(`${n} policies; median (least–most); CPU is that of preheatd without git's\n`)
   const measured = await benchPolicies(n)
   process.stdout.write(`${table(measured)}\n`)
-  await write({ scenario: 'policies', at: new Date().toISOString(), n, machine: facts, measured })
+  const line = {
+    scenario: 'policies',
+    at: new Date().toISOString(),
+    commit: await revision(),
+    n,
+    machine: facts,
+    measured,
+  }
+  await write(line)
+  if (writesResults) await writePart(policiesPart(line))
+}
+
+async function runSchedules({ declared: n, writesResults }: Wanted, facts: Facts, write: Write): Promise<void> {
+  const measured = benchSchedules(n)
+  const line = {
+    scenario: 'schedules',
+    at: new Date().toISOString(),
+    commit: await revision(),
+    n,
+    machine: facts,
+    measured,
+  }
+  await write(line)
+  if (writesResults) await writePart(schedulesPart(line))
 }
 
 /** @returns whether every result is one that the bench accepts */
@@ -155,7 +180,7 @@ async function runEngines(
       process.stderr.write(`not accepted: ${error.message}\n`)
     }
   }
-  if (writesResults) await writeResults(out === undefined ? lines : await readLines(out))
+  if (writesResults) await writePart(resultsDocument(out === undefined ? lines : await readLines(out)))
   return isGood
 }
 
@@ -173,9 +198,11 @@ async function readLines(file: string): Promise<ResultLine[]> {
   return lines.map((line) => JSON.parse(line) as ResultLine).filter(({ scenario }) => scenario.startsWith('B'))
 }
 
-async function writeResults(lines: readonly ResultLine[]): Promise<void> {
+/** Puts a bench's part into RESULTS.md and leaves those of the others. */
+async function writePart(part: string): Promise<void> {
   const file = fileURLToPath(new URL('RESULTS.md', import.meta.url))
-  await writeFile(file, await format(resultsDocument(lines), { parser: 'markdown' }))
+  const document = withPart(await readFile(file, 'utf8'), part)
+  await writeFile(file, await format(document, { parser: 'markdown' }))
 }
 
 async function main(): Promise<number> {
@@ -184,7 +211,7 @@ async function main(): Promise<number> {
     process.stderr.write(USAGE)
     return 64
   }
-  const { benches, policies, out } = wanted
+  const { benches, out } = wanted
   useOwnGit()
   const facts = await machine()
   process.stdout.write(
@@ -197,7 +224,8 @@ async function main(): Promise<number> {
     process.stdout.write(text)
     if (out !== undefined) await appendFile(out, text)
   }
-  if (benches.has('policies')) await runPolicies(policies, facts, write)
+  if (benches.has('policies')) await runPolicies(wanted, facts, write)
+  if (benches.has('schedules')) await runSchedules(wanted, facts, write)
   const isGood = !benches.has('engines') || (await runEngines(wanted, facts, write))
   return isGood ? 0 : 1
 }
