@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Run } from './engines.ts'
-import { resultsDocument, type ResultLine } from './results.ts'
+import { resultsDocument, withPart, type ResultLine } from './results.ts'
 import { boundS, scenariosOf } from './scenarios.ts'
 
 const RUN: Run = {
@@ -69,6 +69,11 @@ test('a modelled row says so, with its workers', () => {
   const text = resultsDocument(LINES)
   expect(text).toContain('| Harbor, 10 workers *(model)* |')
   expect(text).toContain('| Harbor, 300 workers *(model)* |')
+})
+
+test('a part replaces the one of its heading and leaves the others', () => {
+  const document = withPart(withPart('# One\n\n1\n', '# Two\n\n2\n'), '# Three\n\n3\n')
+  expect(withPart(document, '# Two\n\nnew\n')).toBe('# One\n\n1\n\n# Two\n\nnew\n\n# Three\n\n3\n')
 })
 
 test('a run beside others’ work is counted as loud', () => {

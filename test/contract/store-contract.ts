@@ -41,17 +41,30 @@ export function describesAStore(newPlace: () => Promise<StorePlace>): void {
 
     test('what is applied replaces what was applied, objects and schedules alike', async () => {
       await using place = await newPlace()
-      await using store = await place.open()
       const kept = object('kept')
-      await store.apply(applied([object('changed'), object('gone'), kept]), ['a', 'b', 'd'].map((key) => schedule(key)), [])
-
       const next = applied([object('changed', 'other.yaml'), kept, object('new')], { appliedAt: NOW + 1 })
-      await store.apply(next, [schedule('b', { until: NOW + 5 }), schedule('c')], ['a'])
+      {
+        await using store = await place.open()
+        const before = applied([object('changed'), object('gone'), kept])
+        await store.apply(before, [schedule('a'), schedule('b'), schedule('d')], [])
+        await store.apply(next, [schedule('b', { until: NOW + 5 }), schedule('c')], ['a'])
 
-      expect(await store.applied()).toEqual(next)
-      expect(await store.schedules()).toEqual([schedule('b', { until: NOW + 5 }), schedule('c'), schedule('d')])
-      await using other = await place.open()
-      expect(await other.applied()).toEqual(next)
+        expect(await store.applied()).toEqual(next)
+        expect(await store.schedules()).toEqual([schedule('b', { until: NOW + 5 }), schedule('c'), schedule('d')])
+      }
+      await using later = await place.open()
+      expect(await later.applied()).toEqual(next)
+    })
+
+    test('what is in force is the very same value until something else is applied', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      await store.apply(applied([object('a')]), [], [])
+      const first = await store.applied()
+      expect(await store.applied()).toBe(first)
+
+      await store.apply(applied([object('b')]), [], [])
+      expect((await store.applied())?.objects).toEqual([object('b')])
     })
 
     test('objects and schedules are applied by the thousand', async () => {

@@ -58,6 +58,16 @@ describe('a plan', () => {
     expect(result.objects.every(({ file, line }) => file === 'elsewhere/renamed.yaml' && line === 40)).toBe(true)
   })
 
+  it('leaves what says the same in the same place as the very value that is in force', () => {
+    const [first, second] = [located(provider({ isDefault: true })), located(scheduledPolicy('0 2 * * *'))]
+    const inForce: Applied = { ...applied([]), objects: [first, second].map((one) => ({ ...one, problems: [] })) }
+    const { objects, unchanged, changes } = plan(config([{ ...first, line: 7 }, { ...second }]), inForce, EXAMPLE_AT)
+    expect(changes).toEqual([])
+    expect(unchanged).toBe(2)
+    expect(objects.find(({ key }) => key === KEY)).toBe(inForce.objects[1])
+    expect(objects.find(({ key }) => key === first.key)).toMatchObject({ line: 7 })
+  })
+
   it('does not depend on the order in which a store gives fields back', () => {
     const reversed = all.map((one) => Object.fromEntries(Object.entries(one).reverse()) as unknown as Resource)
     expect(isEmpty(planOf(config(all), reversed))).toBe(true)

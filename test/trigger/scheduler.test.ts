@@ -232,6 +232,13 @@ describe('rearming under a new configuration', () => {
     expect(rearm([located(provider()), rewritten], [before], now)).toEqual([before])
   })
 
+  it('a policy that is the very same value goes on where it stands', () => {
+    const one = located(scheduledPolicy('0 0 * * * *'))
+    const before = { ...state('2026-11-21T02:00:00Z'), fingerprint: 'as an earlier version wrote it' }
+    expect(rearm([one], [before], now, new Set([one.resource]))).toEqual([before])
+    expect(rearm([one], [], now, new Set([one.resource]))).toMatchObject([{ until: now }])
+  })
+
   it('a new schedule, and one that changed, count from now: no slot before the change fires', () => {
     const other = located(scheduledPolicy('30 * * * *', { name: 'other' }))
     const changed = located(scheduledPolicy('0 3 * * *'))
