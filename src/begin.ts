@@ -9,11 +9,12 @@ import { ofKind, resourceKey, type Located } from './model/resource.ts'
 import { isArtifactRun, isExpired, type PreheatRun } from './model/run.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { SlotCalculator } from './model/schedule.ts'
+import { grouped } from './trigger/grouped.ts'
 import { dueSlots } from './trigger/scheduler.ts'
 import { dueDuty, dutiesOf, dutyKey } from './trigger/upkeep.ts'
 import type { Trouble } from './report/status.ts'
 import type { Asked } from './model/operations.ts'
-import type { Applied, MissedSlot, OperatorSuspension, PendingEvent, ScheduleState, Store } from './store/store.ts'
+import type { Applied, MissedSlot, OperatorSuspension, ScheduleState, Store } from './store/store.ts'
 
 /** More events of one policy at once are not looked at one by one. */
 const MAX_SUBJECTS = 1000
@@ -112,7 +113,7 @@ export async function beginDueEvents(applied: Applied, ports: BeginPorts): Promi
   const suspensions = await store.suspensions()
   const policies = new Map(ofKind(applied.objects, 'PreheatPolicy').map(({ key, resource }) => [key, resource]))
   const begun: Selecting[] = []
-  for (const [policyKey, events] of byPolicy(await store.pendingEvents())) {
+  for (const [policyKey, events] of grouped(await store.pendingEvents(), ({ policyKey }) => policyKey)) {
     const policy = policies.get(policyKey)
     const since = Math.min(...events.map((event) => event.since))
     if (policy !== undefined && now < dueAt(policy, since)) continue
@@ -141,17 +142,11 @@ export async function nextEventsAt(
   store: Pick<Store, 'pendingEvents'>,
 ): Promise<Instant | undefined> {
   const policies = new Map(ofKind(applied.objects, 'PreheatPolicy').map(({ key, resource }) => [key, resource]))
-  const due = [...byPolicy(await store.pendingEvents())].map(([key, events]) => {
+  const due = [...grouped(await store.pendingEvents(), ({ policyKey }) => policyKey)].map(([key, events]) => {
     const policy = policies.get(key)
     return policy === undefined ? 0 : dueAt(policy, Math.min(...events.map(({ since }) => since)))
   })
   return due.length === 0 ? undefined : Math.min(...due)
-}
-
-function byPolicy(events: readonly PendingEvent[]): Map<string, PendingEvent[]> {
-  const groups = new Map<string, PendingEvent[]>()
-  for (const event of events) groups.set(event.policyKey, [...(groups.get(event.policyKey) ?? []), event])
-  return groups
 }
 
 function dueAt({ trigger }: PreheatPolicy, since: Instant): Instant {

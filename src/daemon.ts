@@ -23,6 +23,7 @@ import { warmth } from './execution/warmth.ts'
 import { waitFor } from './deadline.ts'
 import { explain } from './explain.ts'
 import { parseRuns } from './report/runs.ts'
+import { Bell } from './bell.ts'
 import { Closers } from './closers.ts'
 import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
 import { dutiesOf, dutyKey, nextDuty } from './trigger/upkeep.ts'
@@ -90,6 +91,8 @@ export type Loop = (typeof LOOPS)[number]
 const LONGEST_REST_MS = 15_000
 /** Requests to engines at once that are made because somebody asks; all others are the tasks'. */
 const ASKED = 4
+/** How long more is waited for when a webhook came in, so that a burst costs one look or one write. */
+const GATHER_MS = 200
 /** How many announcements are remembered for `logs`. */
 const JOURNAL_LENGTH = 10_000
 
@@ -120,10 +123,10 @@ export class Daemon {
   #submitsInFlight: ReadonlyMap<string, number> = new Map()
   #openArtifacts: ReadonlyMap<string, number> = new Map()
   #flushAt: Instant | undefined
-  #wakeSchedule: () => void = () => undefined
-  #wakeFlush: () => void = () => undefined
-  #wakeSource: () => void = () => undefined
-  #wakeEvents: () => void = () => undefined
+  readonly #scheduleBell = new Bell()
+  readonly #flushBell = new Bell()
+  readonly #sourceBell = new Bell(GATHER_MS)
+  readonly #eventsBell = new Bell(GATHER_MS)
   #leads = false
   #trouble: { readonly code: string; readonly message: string } | undefined
   readonly #listeners = new Set<(event: Event) => void>()
@@ -165,12 +168,12 @@ export class Daemon {
 
   /** The source may have moved. */
   nudge(): void {
-    this.#wakeSource()
+    this.#sourceBell.ring()
   }
 
   /** The inbox has something. */
   nudgeEvents(): void {
-    this.#wakeEvents()
+    this.#eventsBell.ring()
   }
 
   get applied(): Applied | undefined {
@@ -225,7 +228,7 @@ export class Daemon {
         resolve()
       })
     })
-    this.#wakeSource()
+    this.#sourceBell.ring()
     await looked
     return this.#applied?.config.commit
   }
@@ -487,7 +490,7 @@ export class Daemon {
   #onChange(): void {
     this.#tasks.wake()
     if (!this.#leads) return
-    this.#wakeEvents()
+    this.#eventsBell.ring()
     void this.#ports.store.unsentReports(1).then(
       (unsent) => {
         if (unsent.length > 0) this.#flushWithin(this.#ports.settings.flushIntervalMs)
@@ -505,8 +508,8 @@ export class Daemon {
       if (kind === 'applied' || isFirst) {
         isFirst = false
         await this.beginRuns()
-        this.#wakeSchedule()
-        this.#wakeEvents()
+        this.#scheduleBell.ring()
+        this.#eventsBell.ring()
         this.#selectSoon(stop)
       }
       // A tenth of spread, so that daemons which started together do not ask the forge together.
@@ -514,7 +517,7 @@ export class Daemon {
       let isAwake = false
       while (!isAwake && clock.now() < at && !isStopped(stop)) {
         this.#ports.beat('source')
-        isAwake = await this.#rest(at, stop, (wake) => (this.#wakeSource = wake))
+        isAwake = await this.#rest(at, stop, this.#sourceBell)
       }
     }
   }
@@ -533,7 +536,7 @@ export class Daemon {
       // A slot that waits for the execution before it is in the past, and asked about again in a while.
       const next = this.#timetable.next()?.at ?? Infinity
       const at = next <= clock.now() ? clock.now() + WAITING_SLOT_MS : next
-      await this.#rest(Math.min(at, deadline), stop, (wake) => (this.#wakeSchedule = wake))
+      await this.#rest(Math.min(at, deadline), stop, this.#scheduleBell)
     }
   }
 
@@ -569,7 +572,7 @@ export class Daemon {
         if ((await beginDueEvents(this.#applied, this.#beginPorts)).length > 0) this.#selectSoon(stop)
         next = Math.min(next, (await nextEventsAt(this.#applied, this.#ports.store)) ?? Infinity)
       }
-      await this.#rest(Math.max(next, clock.now() + 10), stop, (wake) => (this.#wakeEvents = wake))
+      await this.#rest(Math.max(next, clock.now() + 10), stop, this.#eventsBell)
     }
   }
 
@@ -613,7 +616,7 @@ export class Daemon {
         if (sent === 'failed' || sent === 'over-budget') this.#flushWithin(FLUSH_AGAIN_MS)
         else await this.#ports.store.prune(clock.now())
       }
-      await this.#rest(this.#flushAt ?? Infinity, stop, (wake) => (this.#wakeFlush = wake))
+      await this.#rest(this.#flushAt ?? Infinity, stop, this.#flushBell)
     }
   }
 
@@ -644,23 +647,10 @@ export class Daemon {
     }
   }
 
-  /** Waits for an instant, a wake, the stop, or so long that the loop has to beat. @returns whether it was woken */
-  async #rest(until: Instant, stop: AbortSignal, register: (wake: () => void) => void): Promise<boolean> {
+  /** Waits for an instant, a ring, the stop, or so long that the loop has to beat. @returns whether it was rung */
+  #rest(until: Instant, stop: AbortSignal, bell: Bell): Promise<boolean> {
     const { clock } = this.#ports
-    const rest = new AbortController()
-    const wake = () => {
-      rest.abort()
-    }
-    register(wake)
-    stop.addEventListener('abort', wake, { once: true })
-    try {
-      if (!stop.aborted) await clock.sleepUntil(Math.min(until, clock.now() + LONGEST_REST_MS), rest.signal)
-    } catch (error) {
-      if (!rest.signal.aborted) throw error
-    } finally {
-      stop.removeEventListener('abort', wake)
-    }
-    return rest.signal.aborted
+    return bell.rest(Math.min(until, clock.now() + LONGEST_REST_MS), clock, stop)
   }
 
   /** Arms the schedules whose meaning changed, or those named; the others keep their place. */
@@ -726,7 +716,7 @@ export class Daemon {
 
   #flushWithin(ms: number): void {
     this.#flushAt = Math.min(this.#flushAt ?? Infinity, this.#ports.clock.now() + ms)
-    this.#wakeFlush()
+    this.#flushBell.ring()
   }
 
   /** What is in force, and what is asked of it at every turn. */

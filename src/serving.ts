@@ -1,6 +1,7 @@
 import type { Closers } from './closers.ts'
 import type { Daemon, Loop } from './daemon.ts'
 import type { Clock } from './model/clock.ts'
+import type { Instant } from './model/duration.ts'
 import type { Emit } from './model/events.ts'
 import { ofKind } from './model/resource.ts'
 import { followsRef } from './model/source-ref.ts'
@@ -18,6 +19,12 @@ import type { Store } from './store/store.ts'
 
 /** A loop that has not turned for so long hangs: the longest of its steps waits for a forge or a registry. */
 const LATE_MS = 15 * 60_000
+
+/**
+ * How soon the secret of a receiver that was rotated is in force. Reading one takes as long as all else about a delivery,
+ * and anybody who can send to us can have it read.
+ */
+const SECRET_FRESH_MS = 1_000
 
 export interface ServingPorts {
   readonly settings: Settings
@@ -110,10 +117,11 @@ function webhooksOf({ settings, secrets, daemon, store, clock, metrics, report }
     const declared = ofKind(daemon.applied?.objects ?? [], 'Registry').find(({ resource }) => resource.name === name)
     return declared?.resource.webhook?.secret
   }
+  const readSecret = remembered((name) => secrets.own(name), SECRET_FRESH_MS, clock)
   return webhooksApp({
     async secretOf(receiver) {
       const name = secretName(receiver)
-      return name === undefined ? undefined : secrets.own(name)
+      return name === undefined ? undefined : readSecret(name)
     },
     async accept(deliveries) {
       const added = await store.deliver(deliveries)
@@ -132,4 +140,18 @@ function webhooksOf({ settings, secrets, daemon, store, clock, metrics, report }
       report(`webhook ${receiver}`, error)
     },
   })
+}
+
+/** Reads each name at most once in so many milliseconds, whatever came of it. */
+function remembered<T>(read: (name: string) => Promise<T>, forMs: number, clock: Clock): (name: string) => Promise<T> {
+  const known = new Map<string, { readonly at: Instant; readonly value: Promise<T> }>()
+  return (name) => {
+    const now = clock.now()
+    const last = known.get(name)
+    // A clock that went back makes nothing last.
+    if (last !== undefined && Math.abs(now - last.at) < forMs) return last.value
+    const value = read(name)
+    known.set(name, { at: now, value })
+    return value
+  }
 }

@@ -15,7 +15,6 @@ interface Place extends AsyncDisposable {
   readonly daemon: RunningCli
   /** Of the image that is there. */
   readonly digest: string
-  address(what: string): Promise<string>
 }
 
 /** A daemon that runs as a process, with a policy that waits for pushes. */
@@ -24,12 +23,8 @@ async function place(): Promise<Place> {
   const harbor = await FakeHarbor.start()
   const { digest } = await harbor.push({ project: 'team', repository: 'app', tags: ['v1', 'v2'] })
   await site.secret('hook', { token: HOOK_SECRET })
-  const registry = (await addHarbor(site, harbor)).replace(
-    '\nspec:\n',
-    '\nspec:\n  webhook: { secretRef: { name: hook } }\n',
-  )
   await site.repository.commit({
-    'registries/harbor.yaml': registry,
+    'registries/harbor.yaml': await addHarbor(site, harbor, { webhook: { secretRef: { name: 'hook' } } }),
     'providers/dragonfly-eu.yaml': providerYaml(site),
     'projects/team/release.yaml': policyYaml('release', {
       project: 'team',
@@ -43,12 +38,6 @@ async function place(): Promise<Place> {
     harbor,
     daemon,
     digest,
-    async address(what) {
-      const line = new RegExp(`"address":"([^"]+)"[^\\n]*"what":"${what}"|"what":"${what}"[^\\n]*"address":"([^"]+)"`)
-      await daemon.says(line)
-      const [, one, other] = line.exec(daemon.stderr()) ?? []
-      return `http://${one ?? other ?? ''}`
-    },
     async [Symbol.asyncDispose]() {
       daemon.process.kill('SIGTERM')
       await daemon.ended()
@@ -84,9 +73,9 @@ test('a living daemon answers its probes, its API, its socket and a webhook', { 
   const { site, daemon } = one
   const config = ['--config', site.configFile]
   const [probes, api, webhooks] = [
-    await one.address('http.probes'),
-    await one.address('http.api'),
-    await one.address('http.webhooks'),
+    await daemon.listens('http.probes'),
+    await daemon.listens('http.api'),
+    await daemon.listens('http.webhooks'),
   ]
   await daemon.says(/plan\.applied/)
 

@@ -18,6 +18,8 @@ export interface RunningCli {
   stderr(): string
   /** Resolves when stderr matches. */
   says(pattern: RegExp): Promise<void>
+  /** Resolves when it listens for `http.webhooks`. @returns `http://127.0.0.1:9292` */
+  listens(what: string): Promise<string>
   ended(): Promise<Ended>
 }
 
@@ -41,7 +43,7 @@ export function startCli(
     for (const look of waiting) look()
   })
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
-  return {
+  const running: RunningCli = {
     process: child,
     stderr: () => stderr,
     says: (pattern) =>
@@ -57,11 +59,18 @@ export function startCli(
           if (!pattern.test(stderr)) reject(new Error(`ended without saying ${String(pattern)}:\n${stderr}`))
         })
       }),
+    async listens(what) {
+      const line = new RegExp(`"address":"([^"]+)"[^\\n]*"what":"${what}"|"what":"${what}"[^\\n]*"address":"([^"]+)"`)
+      await running.says(line)
+      const [, one, other] = line.exec(stderr) ?? []
+      return `http://${one ?? other ?? ''}`
+    },
     async ended() {
       const [code, signal] = await closed
       return { code, signal, stdout, stderr }
     },
   }
+  return running
 }
 
 /** Runs `preheatd` to its end. */

@@ -38,14 +38,15 @@ export class Postgres implements AsyncDisposable {
     this.#folder = folder
   }
 
-  static async start(): Promise<Postgres> {
+  /** @param fsync `on`: what it commits is on the disk, as a server's data is that somebody needs */
+  static async start(fsync: 'on' | 'off' = 'off'): Promise<Postgres> {
     if (bin === undefined) throw new Error('PostgreSQL is not installed: apt-get install postgresql')
     const folder = await mkdtemp(join(tmpdir(), 'preheatd-postgres-'))
     await chmod(folder, 0o777)
     const data = join(folder, 'data')
     await asPostgres('initdb', ['-D', data, '-A', 'trust', '-U', 'postgres', '--no-sync'])
     const port = await freePort()
-    const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=off -c max_connections=200`
+    const settings = `-p ${port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=${folder} -c fsync=${fsync} -c max_connections=200`
     await asPostgres('pg_ctl', ['-w', '-D', data, '-l', join(folder, 'log'), '-o', settings, 'start'])
     return new Postgres(port, folder)
   }

@@ -127,7 +127,11 @@ export function runYaml(name: string, policy: string, spec: Readonly<Record<stri
 }
 
 /** A Harbor whose robot account the site's secret `harbor-robot` holds, and its Registry as YAML. */
-export async function addHarbor(site: Site, harbor: FakeHarbor): Promise<string> {
+export async function addHarbor(
+  site: Site,
+  harbor: FakeHarbor,
+  spec: Readonly<Record<string, unknown>> = {},
+): Promise<string> {
   await site.secret('harbor-robot', harbor.account)
   site.bind('harbor-robot', new URL(harbor.endpoint).host)
   return resourceYaml('Registry', 'harbor', {
@@ -135,6 +139,7 @@ export async function addHarbor(site: Site, harbor: FakeHarbor): Promise<string>
     endpoint: harbor.endpoint,
     auth: { type: 'basic', secretRef: { name: 'harbor-robot' } },
     limits: { requestsPerSecond: 1000, listConcurrency: 16 },
+    ...spec,
   })
 }
 

@@ -42,7 +42,7 @@ type HookResult =
 
 /** What the receivers need. */
 export interface WebhookPorts {
-  /** Read at each request, so that a rotated one is used at once. Undefined: there is no such receiver. */
+  /** Asked at each request, so that a rotated one is used soon. Undefined: there is no such receiver. */
   secretOf(receiver: Receiver): Promise<Secret | undefined>
   /** Resolves when they are on disk; `known`: every one was there already. */
   accept(deliveries: readonly Delivery[]): Promise<'accepted' | 'known'>
