@@ -130,6 +130,7 @@ export class Daemon {
   #leads = false
   #trouble: { readonly code: string; readonly message: string } | undefined
   readonly #listeners = new Set<(event: Event) => void>()
+  readonly #adopted = new Set<() => void>()
   readonly #journal: { readonly at: Instant; readonly event: Event }[] = []
   /** By project, when a look at it failed. */
   readonly #pollFailedAt = new Map<string, Instant>()
@@ -203,6 +204,11 @@ export class Daemon {
     }
   }
 
+  /** Calls back whenever {@link applied} is another, here or, where several share a store, by whoever leads. */
+  onApplied(listener: () => void): void {
+    this.#adopted.add(listener)
+  }
+
   /** The last announcements, oldest first. */
   journal(): readonly { readonly at: Instant; readonly event: Event }[] {
     return this.#journal
@@ -221,16 +227,15 @@ export class Daemon {
 
   /** Looks at the source now, beside its loop, and waits for what comes of it. @returns the revision in force */
   async reconcileNow(): Promise<string | undefined> {
-    const looked = new Promise<void>((resolve) => {
-      const over = this.watch(({ name }) => {
-        if (name !== 'source.unchanged' && name !== 'plan.applied' && name !== 'source.failed') return
+    const looked = new Promise<string | undefined>((resolve) => {
+      const over = this.watch((event) => {
+        if (event.name !== 'source.unchanged' && event.name !== 'plan.applied' && event.name !== 'source.failed') return
         over()
-        resolve()
+        resolve(event.name === 'source.failed' ? this.#applied?.config.commit : event.revision)
       })
     })
     this.#sourceBell.ring()
-    await looked
-    return this.#applied?.config.commit
+    return await looked
   }
 
   /** Takes up what a former life left: its leases, its executions. To be called once, before all else. */
@@ -729,6 +734,7 @@ export class Daemon {
     this.#openArtifacts = new Map(
       ofKind(objects, 'Registry').map(({ resource }) => [resource.name, resource.limits.openArtifacts]),
     )
+    for (const listener of this.#adopted) listener()
   }
 
   /** Lets work under way end in its own time for as long as the grace lasts, then cuts it off. */

@@ -2,7 +2,6 @@ import type { Closers } from './closers.ts'
 import type { Daemon, Loop } from './daemon.ts'
 import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
-import type { Emit } from './model/events.ts'
 import { ofKind } from './model/resource.ts'
 import { followsRef } from './model/source-ref.ts'
 import type { Metrics } from './observe/metrics.ts'
@@ -50,10 +49,9 @@ export function heartbeatsOf(loops: readonly Loop[]): Heartbeats {
 /**
  * Opens what a daemon listens on: probes, API, the control socket, and webhooks once there is somebody to listen to.
  * Everything is closed by `closers`, long answers first.
- * @returns to be given every announcement: a Registry may want to be listened to
  * @throws {OperatorError} PH8108 where it cannot listen
  */
-export async function serve(ports: ServingPorts, closers: Closers): Promise<Emit> {
+export async function serve(ports: ServingPorts, closers: Closers): Promise<void> {
   const { settings, secrets, daemon, operations, clock, heartbeats, metrics, report } = ports
   const { http, state } = settings
   const probes = probesApp({
@@ -88,6 +86,7 @@ export async function serve(ports: ServingPorts, closers: Closers): Promise<Emit
       webhooks = undefined
     })
   }
+  daemon.onApplied(listenToWebhooks)
   listenToWebhooks()
   await webhooks
   // Registered last, so that it is done first.
@@ -97,9 +96,6 @@ export async function serve(ports: ServingPorts, closers: Closers): Promise<Emit
       return Promise.resolve()
     },
   })
-  return ({ name }) => {
-    if (name === 'plan.applied' || name === 'source.unchanged') listenToWebhooks()
-  }
 }
 
 function hasReceivers({ settings, daemon }: ServingPorts): boolean {

@@ -202,7 +202,7 @@ async function compose(
     report,
     listening,
   }
-  listeners.push(await serve(ports, closers))
+  await serve(ports, closers)
   return { daemon }
 }
 
