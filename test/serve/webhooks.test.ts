@@ -85,7 +85,7 @@ test('a body without end is answered at the cap, and the socket closed [S5]', as
 
 test('all bodies together have a limit too, and others are asked to come again', async () => {
   await stage[Symbol.asyncDispose]()
-  stage = await webhooksStage({ perBody: 1000, together: 1500 })
+  stage = await webhooksStage({ perBody: 1000, together: 1500, withinMs: 10_000 })
   const slow = await stage.dial()
   slow.write(
     'POST /hooks/registries/harbor HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n' +
@@ -99,6 +99,18 @@ test('all bodies together have a limit too, and others are asked to come again',
   slow.destroy()
   await expect.poll(async () => (await post()).status).not.toBe(503)
   expect(counted('cut_off')).toBe(1)
+  expect(stage.reported).toEqual([])
+})
+
+test('who takes too long to send a body is told so, and counted', async () => {
+  await stage[Symbol.asyncDispose]()
+  stage = await webhooksStage({ perBody: 1000, together: 1500, withinMs: 50 })
+  const answer = await stage.raw(
+    'POST /hooks/registries/harbor HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n',
+    `authorization: ${SECRET}\r\ncontent-length: 1000\r\n\r\n{`,
+  )
+  expect(answer).toMatch(/^HTTP\/1\.1 408 /)
+  expect(counted('too_slow')).toBe(1)
   expect(stage.reported).toEqual([])
 })
 

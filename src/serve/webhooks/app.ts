@@ -29,6 +29,7 @@ type HookResult =
   /** No such receiver. */
   | 'unknown'
   | 'too_large'
+  | 'too_slow'
   /** Content type or encoding. */
   | 'wrong_content'
   /** Authentic, and no JSON object. */
@@ -57,8 +58,8 @@ export interface WebhookPorts {
   report(receiver: Receiver, error: unknown): void
 }
 
-/** 1 MiB for a body, and 32 for all of them. */
-const BODY_LIMITS: BodyLimits = { perBody: 1 << 20, together: 32 << 20 }
+/** 1 MiB for a body, and 32 for all of them; Harbor gives us 3 s to answer, GitHub 10. */
+const BODY_LIMITS: BodyLimits = { perBody: 1 << 20, together: 32 << 20, withinMs: 10_000 }
 
 /** Forges and Harbor's users turn hooks off that answer 4xx: whatever is authentic gets a 2xx. */
 const STATUS: Readonly<Record<HookResult, ContentfulStatusCode>> = {
@@ -70,6 +71,7 @@ const STATUS: Readonly<Record<HookResult, ContentfulStatusCode>> = {
   stale: 401,
   unknown: 404,
   too_large: 413,
+  too_slow: 408,
   wrong_content: 415,
   malformed: 400,
   cut_off: 400,

@@ -3,10 +3,12 @@ export interface BodyLimits {
   readonly perBody: number
   /** Over all bodies that are being read, so that a thousand senders cannot fill the memory. */
   readonly together: number
+  /** From the first look at a body to its end. */
+  readonly withinMs: number
 }
 
 /** Why a body was not read to its end. */
-export type Unread = 'too_large' | 'busy' | 'cut_off'
+export type Unread = 'too_large' | 'too_slow' | 'busy' | 'cut_off'
 
 /** Reads bodies within limits that hold for all of them. */
 export class BodyReader {
@@ -40,30 +42,28 @@ export class BodyReader {
 
   /** @param keep takes a chunk and returns the size so far */
   async #read(request: Request, keep: (chunk: Uint8Array) => number): Promise<Unread | undefined> {
+    const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader()
+    if (reader === undefined) return undefined
+    let isLate = false
+    const deadline = setTimeout(() => {
+      isLate = true
+      // Ends the read under way.
+      reader.releaseLock()
+    }, this.#limits.withinMs)
     try {
-      for await (const chunk of chunksOf(request)) {
-        if (keep(chunk) > this.#limits.perBody) return 'too_large'
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return undefined
+        if (keep(value) > this.#limits.perBody) return 'too_large'
         if (this.#held > this.#limits.together) return 'busy'
       }
-      return undefined
     } catch {
-      // Only the sender's going away ends a body so.
-      return 'cut_off'
+      // Else only the sender's going away ends a body so.
+      return isLate ? 'too_slow' : 'cut_off'
+    } finally {
+      clearTimeout(deadline)
+      // Left early, the rest stays with the listener, which answers first and then drops it.
+      reader.releaseLock()
     }
-  }
-}
-
-/** Left early, the rest stays with the listener, which answers first and then drops it. */
-async function* chunksOf(request: Request): AsyncGenerator<Uint8Array> {
-  const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader()
-  if (reader === undefined) return
-  try {
-    for (;;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      yield value
-    }
-  } finally {
-    reader.releaseLock()
   }
 }
