@@ -98,8 +98,10 @@ export async function serve(ports: ServingPorts, closers: Closers): Promise<void
   })
 }
 
-function hasReceivers({ settings, daemon }: ServingPorts): boolean {
-  const registries = ofKind(daemon.applied?.objects ?? [], 'Registry')
+/** Before anything is applied, the deliveries of a Registry that is declared would be refused as those of none. */
+function hasReceivers({ settings, daemon: { applied } }: ServingPorts): boolean {
+  if (applied === undefined) return false
+  const registries = ofKind(applied.objects, 'Registry')
   return (
     settings.source.webhookSecret !== undefined || registries.some(({ resource }) => resource.webhook !== undefined)
   )

@@ -78,10 +78,22 @@ export async function benchDeliveries(
         round,
         seed,
         n,
-        answer_p50_ms: quantile(answers.map(({ ms }) => ms), 0.5),
-        answer_p99_ms: quantile(answers.map(({ ms }) => ms), 0.99),
-        answer_max_ms: quantile(answers.map(({ ms }) => ms), 1),
-        late_p99_ms: quantile(answers.map(({ lateMs }) => lateMs), 0.99),
+        answer_p50_ms: quantile(
+          answers.map(({ ms }) => ms),
+          0.5,
+        ),
+        answer_p99_ms: quantile(
+          answers.map(({ ms }) => ms),
+          0.99,
+        ),
+        answer_max_ms: quantile(
+          answers.map(({ ms }) => ms),
+          1,
+        ),
+        late_p99_ms: quantile(
+          answers.map(({ lateMs }) => lateMs),
+          0.99,
+        ),
         accepted: answers.filter(({ status }) => status === 202).length,
         artifacts: daemon && pushed.length,
         executions,
@@ -156,7 +168,10 @@ async function startDaemon(databaseUrl: string | undefined): Promise<ReceivingDa
     PREHEATD_SOURCE_INTERVAL: '1h',
     ...(databaseUrl !== undefined && { PREHEATD_DATABASE_URL: databaseUrl }),
   }
-  const running = startCli(['run', '--config', site.configFile], { ...env, ...(process.env['PROF'] && { NODE_OPTIONS: '--import=/tmp/prof-start.mjs' }) })
+  const running = startCli(['run', '--config', site.configFile], {
+    ...env,
+    ...(process.env['PROF'] && { NODE_OPTIONS: '--import=/tmp/prof-start.mjs' }),
+  })
   const endpoint = await running.listens('http.webhooks')
   let logged = 0
   return {
@@ -181,11 +196,7 @@ async function startDaemon(databaseUrl: string | undefined): Promise<ReceivingDa
 }
 
 /** Told by its log, since a report whose result is the one before waits to be sent. */
-async function executionsOf(
-  running: RunningCli,
-  logged: number,
-  digests: ReadonlySet<string>,
-): Promise<number> {
+async function executionsOf(running: RunningCli, logged: number, digests: ReadonlySet<string>): Promise<number> {
   const giveUpAt = performance.now() + PATIENCE_MS
   while (performance.now() < giveUpAt) {
     await nap(500)

@@ -141,7 +141,9 @@ export async function declareReceivers(
 export async function webhookCounts(probes: string): Promise<Map<string, number>> {
   const text = await (await fetch(`${probes}/metrics`)).text()
   const series = /^preheatd_webhook_requests_total\{receiver="([^"]+)",result="([^"]+)"\} (\d+)$/gm
-  return new Map([...text.matchAll(series)].map(([, receiver, result, count]) => [`${receiver} ${result}`, Number(count)]))
+  return new Map(
+    [...text.matchAll(series)].map(([, receiver, result, count]) => [`${receiver} ${result}`, Number(count)]),
+  )
 }
 
 function toRegistry(type: string, payload: object): Hook {
