@@ -37,6 +37,13 @@ export interface Burst {
   readonly rss_mb: number | undefined
 }
 
+/** A burst with what the bench adds to it. */
+export interface BurstLine extends Burst {
+  readonly at: string
+  readonly commit: string
+  readonly machine: Readonly<Record<string, unknown>>
+}
+
 const PROJECTS = ['team-a', 'team-b', 'team-c', 'team-d']
 /** Longer than a burst, so that each policy has one execution of it. */
 const DEBOUNCE = '3s'
@@ -168,10 +175,7 @@ async function startDaemon(databaseUrl: string | undefined): Promise<ReceivingDa
     PREHEATD_SOURCE_INTERVAL: '1h',
     ...(databaseUrl !== undefined && { PREHEATD_DATABASE_URL: databaseUrl }),
   }
-  const running = startCli(['run', '--config', site.configFile], {
-    ...env,
-    ...(process.env['PROF'] && { NODE_OPTIONS: '--import=/tmp/prof-start.mjs' }),
-  })
+  const running = startCli(['run', '--config', site.configFile], env)
   const endpoint = await running.listens('http.webhooks')
   let logged = 0
   return {

@@ -6,19 +6,21 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs, promisify } from 'node:util'
 import { format } from 'prettier'
 import { gitBinary, useOwnGit } from '../support/repository.ts'
+import { benchDeliveries, type BurstLine } from './deliveries.ts'
 import { benchEngine, Violation } from './engines.ts'
 import type { Spread } from './measure.ts'
 import { benchPolicies, type Measured } from './policies.ts'
-import { policiesPart, resultsDocument, schedulesPart, withPart, type ResultLine } from './results.ts'
+import { deliveriesPart, policiesPart, resultsDocument, schedulesPart, withPart, type ResultLine } from './results.ts'
 import { benchSchedules } from './schedules.ts'
 import { scenariosOf, type Chosen } from './scenarios.ts'
 
-const BENCHES = ['policies', 'schedules', 'engines'] as const
+const BENCHES = ['policies', 'schedules', 'engines', 'deliveries'] as const
 const SCENARIOS = ['B1', 'B2', 'B3', 'B3p', 'B12'] as const
 const LOST = ['gone', 'stuck'] as const
-const USAGE = `usage: npm run bench -- [policies] [schedules] [engines] [--n N] [--out FILE] [--results]
+const USAGE = `usage: npm run bench -- [policies] [schedules] [engines] [deliveries] [--n N] [--out FILE] [--results]
   engines: [--scenario ${SCENARIOS.join('|')}]… [--smoke] [--scale S] [--repeats N] [--seed N] [--token-life SECONDS]
            [--lost gone|stuck] [--profile DIR]
+  deliveries: n of them within a second; [--repeats N] [--seed N]; needs Debian's postgresql
 `
 
 /** What the numbers were measured on; the load is that of others, before. */
@@ -184,6 +186,25 @@ async function runEngines(
   return isGood
 }
 
+/** @returns whether every delivery was accepted and led to what it was about */
+async function runDeliveries({ chosen, writesResults }: Wanted, facts: Facts, write: Write): Promise<boolean> {
+  const commit = await revision()
+  const lines: BurstLine[] = []
+  try {
+    await benchDeliveries({ n: chosen.n ?? 500, rounds: chosen.repeats ?? 5, seed: chosen.seed }, async (burst) => {
+      const line = { ...burst, at: new Date().toISOString(), commit, machine: { ...facts } }
+      lines.push(line)
+      await write(line)
+    })
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error
+    process.stderr.write(`not accepted: ${error.message}\n`)
+    return false
+  }
+  if (writesResults) await writePart(deliveriesPart(lines))
+  return true
+}
+
 async function revision(): Promise<string> {
   const root = fileURLToPath(new URL('../..', import.meta.url))
   const asked = promisify(execFile)(await gitBinary(), ['-C', root, 'describe', '--always', '--dirty'])
@@ -194,7 +215,8 @@ async function revision(): Promise<string> {
 }
 
 async function readLines(file: string): Promise<ResultLine[]> {
-  const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '')
+  const lines = (await readFile(file, 'utf8')).split('
+').filter((line) => line !== '')
   return lines.map((line) => JSON.parse(line) as ResultLine).filter(({ scenario }) => scenario.startsWith('B'))
 }
 
@@ -226,8 +248,11 @@ async function main(): Promise<number> {
   }
   if (benches.has('policies')) await runPolicies(wanted, facts, write)
   if (benches.has('schedules')) await runSchedules(wanted, facts, write)
-  const isGood = !benches.has('engines') || (await runEngines(wanted, facts, write))
-  return isGood ? 0 : 1
+  const areGood = [
+    !benches.has('engines') || (await runEngines(wanted, facts, write)),
+    !benches.has('deliveries') || (await runDeliveries(wanted, facts, write)),
+  ]
+  return areGood.includes(false) ? 1 : 0
 }
 
 process.exitCode = await main()

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { FakeHarbor } from '../doubles/harbor.ts'
+import type { FakeHarbor } from '../doubles/harbor.ts'
 import { addHarbor, policyYaml, providerYaml, type Site } from './site.ts'
 
 /** What senders of webhooks prove themselves with. */

@@ -44,9 +44,9 @@ export class BodyReader {
   async #read(request: Request, keep: (chunk: Uint8Array) => number): Promise<Unread | undefined> {
     const reader = (request.body as ReadableStream<Uint8Array> | null)?.getReader()
     if (reader === undefined) return undefined
-    let isLate = false
+    const late = new AbortController()
     const deadline = setTimeout(() => {
-      isLate = true
+      late.abort()
       // Ends the read under way.
       reader.releaseLock()
     }, this.#limits.withinMs)
@@ -59,7 +59,7 @@ export class BodyReader {
       }
     } catch {
       // Else only the sender's going away ends a body so.
-      return isLate ? 'too_slow' : 'cut_off'
+      return late.signal.aborted ? 'too_slow' : 'cut_off'
     } finally {
       clearTimeout(deadline)
       // Left early, the rest stays with the listener, which answers first and then drops it.
