@@ -215,8 +215,7 @@ async function revision(): Promise<string> {
 }
 
 async function readLines(file: string): Promise<ResultLine[]> {
-  const lines = (await readFile(file, 'utf8')).split('
-').filter((line) => line !== '')
+  const lines = (await readFile(file, 'utf8')).split('\n').filter((line) => line !== '')
   return lines.map((line) => JSON.parse(line) as ResultLine).filter(({ scenario }) => scenario.startsWith('B'))
 }
 
