@@ -32,7 +32,7 @@ export function harborPush(pushed: Pushed, at: number): Hook {
 }
 
 /** Harbor's scanner is done with an artifact; it names no tag. */
-export function harborScan(pushed: Pushed, at: number): Hook {
+function harborScan(pushed: Pushed, at: number): Hook {
   const { tag, ...scanned } = resource(pushed)
   const overview = { report_id: `${pushed.repository} ${tag}`, scan_status: 'Success', severity: 'Low' }
   const type = 'application/vnd.security.vulnerability.report; version=1.1'
@@ -49,7 +49,7 @@ export function harborScan(pushed: Pushed, at: number): Hook {
 }
 
 /** Harbor's other format. @param id tells deliveries apart */
-export function cloudEvent(pushed: Pushed, id: string): Hook {
+function cloudEvent(pushed: Pushed, id: string): Hook {
   return toRegistry('application/cloudevents+json', {
     specversion: '1.0',
     id,
@@ -64,7 +64,7 @@ export function cloudEvent(pushed: Pushed, id: string): Hook {
 }
 
 /** A notification of distribution 3, which announces each blob as well. */
-export function notification({ repository, tag, digest }: Pushed, id: string): Hook {
+function notification({ repository, tag, digest }: Pushed, id: string): Hook {
   const event = (n: number, target: object) => ({
     id: `${id}-${n}`,
     timestamp: '2026-11-22T07:00:00.1Z',
