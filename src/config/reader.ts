@@ -34,6 +34,8 @@ export class ConfigReader {
   fork(): ConfigReader {
     const fork = new ConfigReader(this.#matchLabels, this.#part)
     fork.#texts = this.#texts
+    fork.#read = this.#read
+    fork.#loaded = this.#loaded
     return fork
   }
 
