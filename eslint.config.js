@@ -21,7 +21,10 @@ export default defineConfig(
         'error',
         {
           paths: [
-            { name: 'simple-git', message: 'Only src/git/run.ts starts git: one module owns every argument vector.' },
+            {
+              name: 'simple-git',
+              message: 'Only src/git/run.ts starts git: one module owns its environment and configuration.',
+            },
           ],
         },
       ],

@@ -3,7 +3,9 @@ import type { GitAuth } from '../model/auth.ts'
 import type { ReadSecret } from '../model/secret.ts'
 import { withCredential } from './credentials.ts'
 import { MirrorFolder } from './mirror-folder.ts'
-import { commitTree, defaultDeadlines, lsRemote, remoteBranch, tryPush, writeTree } from './run.ts'
+import { commitTree, writeTree } from './objects.ts'
+import { defaultDeadlines, remoteBranch } from './remote.ts'
+import { lsRemote, tryPush } from './transfer.ts'
 
 export interface PushCheck {
   readonly url: string

@@ -3,7 +3,8 @@ import { basename, dirname, join } from 'node:path'
 import pLimit from 'p-limit'
 import { excerpt } from '../model/errors.ts'
 import { SourceError } from '../model/source.ts'
-import { initMirror, type RemoteRef } from './run.ts'
+import { initMirror } from './objects.ts'
+import type { RemoteRef } from './remote.ts'
 
 /**
  * A bare repository that belongs to this process alone, as the lock of the state folder guarantees. It holds nothing

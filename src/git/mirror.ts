@@ -6,21 +6,9 @@ import type { ReadSecret } from '../model/secret.ts'
 import { withCredential } from './credentials.ts'
 import { MirrorFolder } from './mirror-folder.ts'
 import { folderPath } from './path.ts'
-import {
-  collectGarbage,
-  defaultDeadlines,
-  fetchRef,
-  fetchHistory,
-  initMirror,
-  listTree,
-  lsRemote,
-  lsTags,
-  readObjects,
-  remoteRef,
-  type Deadlines,
-  type Remote,
-  type RemoteRef,
-} from './run.ts'
+import { collectGarbage, initMirror, listTree, readObjects } from './objects.ts'
+import { defaultDeadlines, remoteRef, type Deadlines, type Remote, type RemoteRef } from './remote.ts'
+import { fetchHistory, fetchRef, lsRemote, lsTags } from './transfer.ts'
 import { parentsOf, readBlobs, readHead, sourceEntry, type Head } from './tree.ts'
 
 const REF = 'refs/preheatd/source'

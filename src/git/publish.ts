@@ -10,19 +10,9 @@ import { withCredential } from './credentials.ts'
 import { tidy } from './mirror.ts'
 import { MirrorFolder } from './mirror-folder.ts'
 import { reportPath } from './path.ts'
-import {
-  commitTree,
-  defaultDeadlines,
-  fetchRef,
-  push,
-  readObjects,
-  remoteBranch,
-  storeBlobs,
-  writeTree,
-  type Deadlines,
-  type Remote,
-  type RemoteRef,
-} from './run.ts'
+import { commitTree, readObjects, storeBlobs, writeTree } from './objects.ts'
+import { defaultDeadlines, remoteBranch, type Deadlines, type Remote, type RemoteRef } from './remote.ts'
+import { fetchRef, push } from './transfer.ts'
 
 const REF = 'refs/preheatd/reports'
 const MAX_TRIES = 8

@@ -1,4 +1,4 @@
-import { listTree, resolveRevision } from './run.ts'
+import { listTree, resolveRevision } from './objects.ts'
 import { SourceError, type SourceTree } from '../model/source.ts'
 import { folderPath } from './path.ts'
 import { readBlobs, readHead, sourceEntry } from './tree.ts'

@@ -1,7 +1,7 @@
 import { excerpt } from '../model/errors.ts'
 import { SourceError, type SourceEntry } from '../model/source.ts'
 import type { ConfigCommit } from '../model/execution.ts'
-import { readObjects, type GitObject, type TreeEntry } from './run.ts'
+import { readObjects, type GitObject, type TreeEntry } from './objects.ts'
 
 /** Blobs are read in slices, so that one answer of git is not the whole repository in memory twice. */
 const SLICE_BYTES = 32 * 1024 * 1024
