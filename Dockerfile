@@ -12,9 +12,9 @@ FROM node:24-slim
 LABEL org.opencontainers.image.title="preheatd" \
       org.opencontainers.image.description="Declarative image preheating from git" \
       org.opencontainers.image.licenses="Apache-2.0"
-# git and ssh reach the config repository; tini reaps git's helpers, which node as process 1 would not.
+# git and ssh reach the config repository, gpg checks who signed it; tini reaps git's helpers, which node as process 1 would not.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends git openssh-client ca-certificates tini \
+ && apt-get install -y --no-install-recommends git openssh-client gpg ca-certificates tini \
  && rm -rf /var/lib/apt/lists/* \
  && groupadd --system --gid 65532 preheatd \
  && useradd --system --uid 65532 --gid 65532 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin preheatd \

@@ -1,10 +1,10 @@
 import { constants } from 'node:fs'
-import { open, realpath, stat } from 'node:fs/promises'
+import { open, readdir, realpath, stat } from 'node:fs/promises'
 import { join, sep } from 'node:path'
 import type { TlsMaterial } from './http.ts'
 import type { Tls } from './model/auth.ts'
 import { OperatorError, excerpt } from './model/errors.ts'
-import { Secret, type ReadSecret, type SecretKey } from './model/secret.ts'
+import { Secret, type ReadSecret, type SecretKey, type SignerKeys } from './model/secret.ts'
 
 /** Where one secret may be sent, and which of its keys come from the environment. */
 export interface Binding {
@@ -33,6 +33,12 @@ export interface Secrets {
    * @throws {OperatorError} PH7001 when it cannot be read
    */
   readonly own: (name: string) => Promise<Secret>
+
+  /**
+   * The public keys in a secret's folder. They are sent nowhere, so it needs no host.
+   * @throws {OperatorError} PH7001 when there are none, or they cannot be read
+   */
+  readonly signers: (name: string) => Promise<SignerKeys>
 
   /** The contents of a file that a resource's `tls` names, below the secrets' folder. @throws {OperatorError} PH7001 */
   readTlsFile(name: string): Promise<Buffer>
@@ -70,6 +76,9 @@ const KEYS: ReadonlySet<string> = new Set<SecretKey>([
 const TEXTS: ReadonlySet<SecretKey> = new Set<SecretKey>(['identity', 'known_hosts'])
 /** Kubernetes allows 1 MiB for a whole Secret; a token of ours goes into one header. */
 const MAX_SECRET_BYTES = 64 * 1024
+/** An OpenPGP key that many have certified is some 100 KiB. */
+const MAX_SIGNER_BYTES = 1024 * 1024
+const MAX_SIGNER_FILES = 100
 /** A bundle of every public authority is some 220 KiB. */
 const MAX_TLS_BYTES = 1024 * 1024
 
@@ -109,6 +118,7 @@ export function openSecrets(initial: SecretsSettings, env: Readonly<Record<strin
       readAny(name, 'token').catch((error: unknown) =>
         readAny(name, 'value').catch(() => Promise.reject(error as Error)),
       ),
+    signers: (name) => readSigners(settings.dir, name),
     readTlsFile,
     async tls({ caFile, certFile, keyFile, insecureSkipVerify = false }) {
       if (caFile === undefined && certFile === undefined && keyFile === undefined && !insecureSkipVerify)
@@ -159,6 +169,27 @@ async function readKey(dir: string | undefined, name: string, key: SecretKey): P
   const text = decode(bytes)
   if (text === undefined) throw unusable(`secret ${name}/${key} is not UTF-8`)
   return usable(text.replace(/\r?\n$/, ''), key, `secret ${name}/${key}`)
+}
+
+async function readSigners(dir: string | undefined, name: string): Promise<SignerKeys> {
+  if (!NAME.test(name)) throw unusable(`${excerpt(name, 80)} is no name of a secret`)
+  const what = `secret ${name}`
+  if (dir === undefined) throw unusable(`${what}: secrets.dir is not set`)
+  const path = join(dir, name)
+  const names = await readdir(path).catch((error: unknown) => {
+    throw unusable(`${what}: cannot read ${path} (${reasonOf(error)})`)
+  })
+  const wanted = names.filter((one) => one === 'allowed_signers' || /^\w.*\.asc$/.test(one)).sort()
+  if (wanted.length === 0) throw unusable(`${what} has neither allowed_signers nor a file that ends in .asc`)
+  if (wanted.length > MAX_SIGNER_FILES) throw unusable(`${what} has more than ${MAX_SIGNER_FILES} files of keys`)
+  const files = new Map<string, string>()
+  for (const one of wanted) {
+    const file = `${what}/${excerpt(one, 80)}`
+    const text = decode(await readBelow(dir, [name, one], MAX_SIGNER_BYTES, file))
+    if (text === undefined) throw unusable(`${file} is not UTF-8`)
+    files.set(one, text)
+  }
+  return { secret: name, files }
 }
 
 /** A value that fits into a header and into what git reads, or the text of a file of ssh. */

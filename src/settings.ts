@@ -57,6 +57,8 @@ type SourceSettings = {
       /** Folder inside the repository. */
       readonly path: string
       readonly auth: GitAuth
+      /** The secret with the keys of who may sign a commit; undefined: it need not be signed. */
+      readonly signers: string | undefined
     }
   | { readonly type: 'dir'; readonly dir: string }
 )
@@ -108,6 +110,7 @@ export const ENVIRONMENT_PATHS = [
   'source.auth.secretRef.name',
   'source.webhook.secretRef.name',
   'source.verify.mode',
+  'source.verify.secretRef.name',
   'reports.url',
   'reports.auth.type',
   'reports.auth.secretRef.name',
@@ -240,7 +243,8 @@ function sourceOf(source: DaemonConfigDocument['source'], folder: string): Sourc
   if (source.dir !== undefined) return { ...common, type: 'dir', dir: resolve(folder, source.dir, path) }
   // The schema demands one of the two.
   const url = source.url!
-  return { ...common, type: 'git', url, ref: refOf(source.ref), path, auth: authOf(source.auth) }
+  const signers = source.verify?.mode === 'head' ? source.verify.secretRef?.name : undefined
+  return { ...common, type: 'git', url, ref: refOf(source.ref), path, auth: authOf(source.auth), signers }
 }
 
 /** The schema lets one of them be named. */

@@ -327,3 +327,42 @@ describe('what changes under way', () => {
     expect(await secrets.tlsRevision({})).toBe('')
   })
 })
+
+describe('the keys of who may sign', () => {
+  it('are the files allowed_signers and *.asc of a folder, which needs no binding', async () => {
+    await put('robot/allowed_signers', 'ada@example.com ssh-ed25519 AAAA\n')
+    await put('robot/bob.asc', 'bob')
+    await put('robot/README', 'nothing')
+    await mkdir(join(dir, 'robot/..2026_11_21'))
+    await symlink('..2026_11_21', join(dir, 'robot/..data'))
+
+    expect(await openSecrets({ dir, bindings: new Map() }, {}).signers('robot')).toEqual({
+      secret: 'robot',
+      files: new Map([
+        ['allowed_signers', 'ada@example.com ssh-ed25519 AAAA\n'],
+        ['bob.asc', 'bob'],
+      ]),
+    })
+  })
+
+  it.each([
+    ['robot', 'secret robot has neither allowed_signers nor a file that ends in .asc'],
+    ['gone', 'secret gone: cannot read'],
+    ['../robot', '../robot is no name of a secret'],
+  ])('that are not there are refused: %s', async (name, message) => {
+    await expect(bound().signers(name)).rejects.toMatchObject({
+      code: 'PH7001',
+      message: expect.stringContaining(message),
+    })
+  })
+
+  it('that lie outside the folder, or are no text, are refused', async () => {
+    await writeFile(join(root, 'outside'), 'ada@example.com ssh-ed25519 AAAA\n')
+    await symlink(join(root, 'outside'), join(dir, 'robot/allowed_signers'))
+    await expect(bound().signers('robot')).rejects.toThrow('leads out of')
+
+    await rm(join(dir, 'robot/allowed_signers'))
+    await put('robot/ada.asc', Buffer.from([0x99, 0x01, 0xff]))
+    await expect(bound().signers('robot')).rejects.toThrow('secret robot/ada.asc is not UTF-8')
+  })
+})

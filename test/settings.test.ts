@@ -31,6 +31,7 @@ describe('defaults', () => {
         path: '.',
         intervalMs: 60_000,
         auth: { type: 'none' },
+        signers: undefined,
       },
       reports: {
         type: 'git',
@@ -191,10 +192,12 @@ describe('the environment', () => {
     expect(JSON.stringify(read)).not.toContain('hunter2')
   })
 
-  it('what is not built yet is refused there too', () => {
-    expect(problems(REMOTE, { PREHEATD_SOURCE_VERIFY_MODE: 'head' })).toEqual([
-      expect.stringMatching(/PH9001 source\.verify\.mode: head is not built yet \(from PREHEATD_SOURCE_VERIFY_MODE\)$/),
-    ])
+  it('says that commits must be signed, and by whom', () => {
+    const env = { PREHEATD_SOURCE_VERIFY_MODE: 'head', PREHEATD_SOURCE_VERIFY_SECRET_REF_NAME: 'git-keys' }
+    expect(settings(REMOTE, env).source).toMatchObject({ signers: 'git-keys' })
+    expect(settings(REMOTE, { ...env, PREHEATD_SOURCE_VERIFY_MODE: 'none' }).source).toMatchObject({
+      signers: undefined,
+    })
   })
 
   it('a variable that nearly is a setting is a warning, and any other is somebody else’s', () => {
@@ -314,7 +317,11 @@ describe('what is refused, at its place', () => {
       `${REMOTE}  ref: { commit: 4f2a }\n`,
       '5:18 PH2003 source.ref.commit must be the 40 or 64 hexadecimal digits of a commit',
     ],
-    ['signed commits', `${REMOTE}  verify: { mode: head }\n`, '5:19 PH9001 source.verify.mode: head is not built yet'],
+    [
+      'signed commits without the keys of who signs',
+      `${REMOTE}  verify: { mode: head }\n`,
+      '5:3 PH2002 source.verify.secretRef is missing',
+    ],
     [
       'user info',
       url('https://user:canary@git.example.com/x.git'),

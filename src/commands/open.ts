@@ -158,17 +158,28 @@ export async function openLedgerOf({ state }: Settings): Promise<Ledger | undefi
 
 /** What reads it; what else than the commit decides about its meaning is the part of it that is looked at, and we. */
 export function readerOf({ source }: Settings): ConfigReader {
-  return new ConfigReader(source.matchLabels, source.type === 'git' ? `${version} ${source.path}` : version)
+  if (source.type === 'dir') return new ConfigReader(source.matchLabels, version)
+  // One that nobody verified is looked at again once it has to be signed.
+  const verified = source.signers === undefined ? '' : ' verified'
+  return new ConfigReader(source.matchLabels, `${version} ${source.path}${verified}`)
 }
 
 /**
  * Where the configuration comes from.
  * @param mirrors the folder for its mirror; one that no other process uses
  */
-export function openSource({ source }: Settings, { read }: Secrets, mirrors: string): Source {
+export function openSource({ source }: Settings, secrets: Secrets, mirrors: string): Source {
   if (source.type === 'dir') return openFolderSource(source.dir)
-  const { url, ref, path, auth } = source
-  return openGitSource({ url, ref, path, dir: join(mirrors, 'source.git'), auth, read })
+  const { url, ref, path, auth, signers } = source
+  return openGitSource({
+    url,
+    ref,
+    path,
+    dir: join(mirrors, 'source.git'),
+    auth,
+    read: secrets.read,
+    signers: signers === undefined ? undefined : () => secrets.signers(signers),
+  })
 }
 
 /**

@@ -82,6 +82,7 @@ function meaning({ source, reports, secrets, notifications }: DaemonConfigDocume
     ...branch(['source', 'ref', 'branch'], source.ref?.branch),
     ...branch(['source', 'ref', 'tag'], source.ref?.tag),
     ...range(source.ref?.semver),
+    ...signers(source),
     ...branch(['reports', 'branch'], reports?.branch),
     ...binding(['source', 'auth', 'secretRef', 'name'], source.auth?.secretRef?.name, bound),
     ...binding(['reports', 'auth', 'secretRef', 'name'], reports?.auth?.secretRef?.name, bound),
@@ -120,6 +121,12 @@ function range(semver: string | undefined): Finding[] {
   return [
     errorAt(['source', 'ref', 'semver'], 'PH2003', `source.ref.semver is no range of versions such as >=1.4.0 <2.0.0`),
   ]
+}
+
+/** A folder has neither commits nor tags. */
+function signers({ dir, verify }: DaemonConfigDocument['source']): Finding[] {
+  if (dir === undefined || verify?.mode !== 'head') return []
+  return [errorAt(['source', 'verify', 'mode'], 'PH2003', 'source.verify.mode: nobody signs a folder (source.dir)')]
 }
 
 /** What the pattern of the schema leaves over of `git check-ref-format`. */

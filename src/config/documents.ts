@@ -815,13 +815,17 @@ export interface DaemonConfigDocument {
       secretRef: SecretRef
     }
     /**
-     * Whether commits must be signed.
+     * Whether a commit must be signed by somebody whom the operator trusts. One that is not is not applied, and what was applied stays in force.
      */
     verify?: {
       /**
-       * none (default), or head: the commit in force.
+       * none (default), or head: the commit to be applied, or the annotated tag that source.ref follows to it, needs a signature by one of the keys.
        */
       mode?: 'none' | 'head'
+      /**
+       * Public keys of who may sign: a folder below secrets.dir with allowed_signers as ssh-keygen(1) describes it, with files *.asc of OpenPGP keys, or with both. They are sent nowhere, so it needs no binding.
+       */
+      secretRef?: SecretRef
     }
   }
   /**

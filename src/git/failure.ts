@@ -54,6 +54,18 @@ const rules: readonly Rule[] = [
     says: 'ssh is not installed, or not in PATH',
   },
   {
+    when: /cannot run gpg:/,
+    state: 'Invalid',
+    code: 'PH4006',
+    says: 'gpg, which checks OpenPGP signatures, is not installed, or not in PATH: install gnupg, or sign with ssh keys',
+  },
+  {
+    when: /cannot run ssh-keygen:/,
+    state: 'Invalid',
+    code: 'PH4006',
+    says: 'ssh-keygen, which checks signatures of ssh keys, is not installed, or not in PATH: install openssh-client',
+  },
+  {
     when: /no user exists for uid/i,
     state: 'Invalid',
     code: 'PH4006',

@@ -7,8 +7,9 @@ import { withCredential } from './credentials.ts'
 import { MirrorFolder } from './mirror-folder.ts'
 import { folderPath } from './path.ts'
 import { collectGarbage, initMirror, listTree, readObjects } from './objects.ts'
-import { defaultDeadlines, remoteRef, type Deadlines, type Remote, type RemoteRef } from './remote.ts'
+import { defaultDeadlines, remoteRef, TAGS, type Deadlines, type Remote, type RemoteRef } from './remote.ts'
 import { fetchHistory, fetchRef, lsRemote, lsTags } from './transfer.ts'
+import { verifyHead, type ReadSigners } from './signature.ts'
 import { parentsOf, readBlobs, readHead, sourceEntry, type Head } from './tree.ts'
 
 const REF = 'refs/preheatd/source'
@@ -22,6 +23,8 @@ export interface GitSourceOptions {
   readonly dir: string
   readonly auth: GitAuth
   readonly read: ReadSecret
+  /** Who may sign; undefined: nothing is verified. */
+  readonly signers?: ReadSigners | undefined
   readonly deadlines?: Deadlines
 }
 
@@ -39,17 +42,21 @@ class GitSource implements Source {
   readonly #path: string
   readonly #auth: GitAuth
   readonly #read: ReadSecret
+  readonly #signers: ReadSigners | undefined
   readonly #deadlines: Deadlines
   readonly #mirror: MirrorFolder
-  /** What was fetched last. */
+  /** What was read last. */
   #tip: Head | undefined
+  /** What the mirror's head is on the remote; undefined until this process fetched it. */
+  #fetched: string | undefined
 
-  constructor({ url, ref, path, dir, auth, read, deadlines = defaultDeadlines }: GitSourceOptions) {
+  constructor({ url, ref, path, dir, auth, read, signers, deadlines = defaultDeadlines }: GitSourceOptions) {
     this.#remote = remoteRef(url, ref)
     this.#ref = ref
     this.#path = folderPath(path)
     this.#auth = auth
     this.#read = read
+    this.#signers = signers
     this.#deadlines = deadlines
     this.#mirror = new MirrorFolder(dir, this.#remote)
   }
@@ -63,7 +70,9 @@ class GitSource implements Source {
   async fetch(revision: string, signal: AbortSignal): Promise<SourceTree> {
     return await this.#mirror.use(signal, async () => {
       const here = await this.#head(signal)
-      const head = here?.config.commit === revision ? here : await this.#fetchHead(signal)
+      const isKnown = here?.config.commit === revision && (this.#signers === undefined || this.#fetched !== undefined)
+      const head = isKnown ? here : await this.#fetchHead(signal)
+      await this.#verify(signal)
       this.#tip = head
       if (head.tree === undefined) {
         throw new SourceError(
@@ -136,12 +145,19 @@ class GitSource implements Source {
     await this.#withRemote(async (remote) => {
       const { ref } = this.#ref.type === 'semver' ? await this.#found(remote, signal) : remote
       await fetchRef(this.#mirror.gitDir, { ...remote, ref }, REF, 'none', signal)
+      this.#fetched = ref
     })
     await tidy(this.#mirror.gitDir, signal)
     const head = await this.#head(signal)
     if (head === undefined)
       throw new SourceError('MirrorBroken', 'PH4004', 'the mirror is broken (nothing was fetched)')
     return head
+  }
+
+  async #verify(signal: AbortSignal): Promise<void> {
+    if (this.#signers === undefined) return
+    const tag = this.#fetched?.startsWith(TAGS) === true ? this.#fetched.slice(TAGS.length) : undefined
+    await verifyHead(this.#mirror.gitDir, { ref: REF, tag, followed: refText(this.#ref) }, this.#signers, signal)
   }
 
   #withRemote<T>(work: (remote: Remote) => Promise<T>): Promise<T> {

@@ -167,6 +167,7 @@ const permitted = {
   allowUnsafeAlias: true,
   allowUnsafePager: true,
   allowUnsafeSshCommand: true,
+  allowUnsafeGpgProgram: true,
 }
 
 /** What an operator sets around the daemon: where git is, the way out of the network, whom to trust. */

@@ -1,17 +1,8 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { excerpt } from '../model/errors.ts'
 import type { Secret } from '../model/secret.ts'
-import { SourceError } from '../model/source.ts'
-
-const PREFIX = 'preheatd-ssh-'
-/** No operation takes longer; what is older was left by a process that was killed. */
-const LEFT_BEHIND_MS = 60 * 60_000
+import { withPrivateFolder } from './private-folder.ts'
 
 /**
- * Runs `work` with a folder (0700) that holds `identity` and `known_hosts` (0600), since ssh reads both from files only;
- * it is gone afterwards. What a killed process left there is removed an hour later.
+ * Runs `work` with a folder that holds `identity` and `known_hosts`, since ssh reads both from files only.
  * @throws {SourceError} when the folder cannot be made
  */
 export async function withSshFolder<T>(
@@ -19,22 +10,8 @@ export async function withSshFolder<T>(
   knownHosts: Secret,
   work: (folder: string) => Promise<T>,
 ): Promise<T> {
-  await removeLeftBehind()
-  const folder = await written(async () => {
-    const made = await mkdtemp(join(tmpdir(), PREFIX))
-    // It stands in a command line and in options of ssh, which have characters of their own.
-    if (!/^[\w./+-]+$/.test(made)) throw new Error(`TMPDIR must be of letters, digits and ._+-/: ${made}`)
-    return made
-  })
-  try {
-    await written(async () => {
-      await writeFile(join(folder, 'identity'), asFile(identity.reveal()), { mode: 0o600, flag: 'wx' })
-      await writeFile(join(folder, 'known_hosts'), asFile(knownHosts.reveal()), { mode: 0o600, flag: 'wx' })
-    })
-    return await work(folder)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  const files = { identity: asFile(identity.reveal()), known_hosts: asFile(knownHosts.reveal()) }
+  return await withPrivateFolder('ssh', files, work)
 }
 
 /**
@@ -94,27 +71,4 @@ function isEncryptedPem(label: string, text: string): boolean {
 /** OpenSSH refuses a key whose last line does not end. */
 function asFile(text: string): string {
   return `${text.replaceAll('\r\n', '\n').trimEnd()}\n`
-}
-
-async function removeLeftBehind(): Promise<void> {
-  const names = await readdir(tmpdir()).catch(() => [])
-  for (const name of names.filter((one) => one.startsWith(PREFIX))) {
-    const folder = join(tmpdir(), name)
-    const status = await stat(folder).catch(() => undefined)
-    const isOurs = status?.isDirectory() === true && status.uid === process.getuid?.()
-    if (isOurs && Date.now() - status.mtimeMs > LEFT_BEHIND_MS) {
-      await rm(folder, { recursive: true, force: true }).catch(() => undefined)
-    }
-  }
-}
-
-async function written<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    const why = excerpt(error instanceof Error ? error.message : String(error))
-    throw new SourceError('Invalid', 'PH8003', `the ssh key cannot be put into a temporary folder (${why})`, {
-      cause: error,
-    })
-  }
 }

@@ -89,6 +89,11 @@ export const codes = {
     title: 'most of it would be deleted',
     remedy: 'If it is meant, put [preheatd: delete] into the subject of a commit; else look what emptied source.path.',
   },
+  PH4010: {
+    title: 'not signed by a trusted key',
+    remedy:
+      'Have it signed by somebody whose key is in the secret of source.verify, or put the signer’s key there; what was applied stays in force.',
+  },
 
   PH5001: { title: 'engine unreachable', remedy: 'Check the Provider’s endpoint; preheatd goes on trying.' },
   PH5002: { title: 'engine refused the request', remedy: 'Read the message; the same request would be refused again.' },

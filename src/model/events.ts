@@ -53,7 +53,14 @@ export type Event =
 
 /** What is the matter with the source of the configuration. */
 export type SourceState =
-  'Unreachable' | 'AuthenticationFailed' | 'RefNotFound' | 'MirrorBroken' | 'TooLarge' | 'Invalid'
+  | 'Unreachable'
+  | 'AuthenticationFailed'
+  | 'RefNotFound'
+  /** Not signed by anybody who is trusted. */
+  | 'VerificationFailed'
+  | 'MirrorBroken'
+  | 'TooLarge'
+  | 'Invalid'
 
 /** Fire and forget: a listener neither throws nor is waited for. */
 export type Emit = (event: Event) => void

@@ -39,3 +39,11 @@ export interface SecretHeader {
 export type ReadSecret = (secret: string, key: SecretKey, destination: URL) => Promise<Secret>
 
 export type SecretKey = 'username' | 'password' | 'token' | 'value' | 'identity' | 'known_hosts'
+
+/** Public keys of who may sign, as files: `allowed_signers` of ssh-keygen, and `*.asc` with OpenPGP keys. */
+export interface SignerKeys {
+  /** The secret that they are in. */
+  readonly secret: string
+  /** By name; at least one. */
+  readonly files: ReadonlyMap<string, string>
+}

@@ -66,9 +66,15 @@ describe('preheatd.yaml', () => {
   })
 
   test.each([
-    ['  verify: { mode: head }\n', '5:19'],
-    ['reports: { peers: names }\n', '5:19'],
-  ])('what is not built is refused by name: %s', (line, place) => {
-    expect(problemsOf(source(url) + line)).toEqual([`preheatd.yaml:${place} PH9001`])
+    ['without keys', '  verify: { mode: head }\n', '5:3 PH2002'],
+    ['with keys and no mode', '  verify: { secretRef: { name: git-keys } }\n', '5:3 PH2002'],
+    ['with a mode that there is not', '  verify: { mode: strict, secretRef: { name: git-keys } }\n', '5:19 PH2003'],
+  ])('signatures %s are refused', (_, line, expected) => {
+    expect(problemsOf(source(url) + line)).toEqual([`preheatd.yaml:${expected}`])
+  })
+
+  test('nobody signs a folder', () => {
+    const verify = 'verify: { mode: head, secretRef: { name: git-keys } }'
+    expect(problemsOf(source(`  dir: ./policies\n  ${verify}\n`))).toEqual(['preheatd.yaml:5:19 PH2003'])
   })
 })

@@ -35,6 +35,12 @@ export async function git(dir: string, ...args: string[]): Promise<string> {
   return stdout
 }
 
+/** What git has to be told for a signature: settings, and the environment of the program that signs. */
+export interface Signer {
+  readonly config: readonly string[]
+  readonly env: Readonly<Record<string, string>>
+}
+
 /** What a file becomes in the next commit; undefined deletes it. */
 export type Change = string | undefined | { readonly symlink: string } | { readonly submodule: string }
 
@@ -63,7 +69,7 @@ export class Repository {
    */
   async commit(
     changes: Readonly<Record<string, Change>>,
-    { branch = 'main', message = 'a change' } = {},
+    { branch = 'main', message = 'a change', signer }: { branch?: string; message?: string; signer?: Signer } = {},
   ): Promise<string> {
     const parent = await this.revision(`refs/heads/${branch}`)
     const index = join(this.dir, `index-${randomUUID()}`)
@@ -74,9 +80,16 @@ export class Repository {
     const tree = await inIndex('', 'write-tree')
     await rm(index, { force: true })
     const parents = parent === undefined ? [] : ['-p', parent]
-    const commit = await this.#pipe(message, ['commit-tree', ...parents, '-F', '-', tree])
+    const commitTree = ['commit-tree', ...(signer === undefined ? [] : ['-S']), ...parents, '-F', '-', tree]
+    const commit = await this.#pipe(message, [...settings(signer), ...commitTree], signer?.env)
     await git(this.dir, 'update-ref', `refs/heads/${branch}`, commit)
     return commit
+  }
+
+  /** An annotated tag. */
+  async tag(name: string, rev: string, signer?: Signer): Promise<void> {
+    const kind = signer === undefined ? '-a' : '-s'
+    await this.#pipe('', [...settings(signer), 'tag', '--force', kind, '-m', 'a tag', name, rev], signer?.env)
   }
 
   async #line(path: string, change: Change): Promise<string> {
@@ -137,6 +150,10 @@ export class Repository {
   async acceptPushes(): Promise<void> {
     await rm(join(this.dir, 'hooks', 'pre-receive'), { force: true })
   }
+}
+
+function settings(signer: Signer | undefined): string[] {
+  return signer?.config.flatMap((setting) => ['-c', setting]) ?? []
 }
 
 /** What git processes were started, and with which arguments. */
