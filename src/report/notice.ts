@@ -157,7 +157,7 @@ export class NoticeBoard {
         ? 'ExecutionFailed'
         : isChanged
           ? 'ResultChanged'
-          : cause.type === 'manual'
+          : cause.type === 'manual' || (course.healed === 0 && didSomething(execution))
             ? 'ExecutionEnded'
             : undefined
     if (reason === undefined) return healed
@@ -230,6 +230,11 @@ export function executionVerdict(execution: EndedExecution): Verdict {
     state: STANDINGS[execution.result] === 'good' ? 'success' : 'failure',
     description: cut(`${execution.result}${detail(execution, UNEVENTFUL)}`),
   }
+}
+
+/** To find everything warm, or to look at it and find it there, is no news. */
+function didSomething({ result, cause }: EndedExecution): boolean {
+  return result !== 'Skipped' && !('upkeep' in cause && cause.upkeep === 'drift')
 }
 
 function detail({ selection, reason }: EndedExecution, { first }: Course): string {

@@ -48,9 +48,14 @@ describe('an execution that ended', () => {
     expect(told(board({}), ended('Success'))).toEqual([`info ResultChanged Success${COUNTS}`])
   })
 
-  test('is not told when all is well as before: finding everything warm is as good as warming it', () => {
-    expect(told(board(), ended('Success'), ended('Skipped'), ended('Success'))).toEqual([])
-    expect(told(board({ [KEY]: 'Unverified' }), ended('Unverified'))).toEqual([])
+  test('is told when it did something, and not when everything was warm: that is as good as warming it, and no news', () => {
+    expect(told(board(), ended('Success'), ended('Skipped'), ended('Skipped'), ended('Success'))).toEqual([
+      `info ExecutionEnded Success${COUNTS}`,
+      `info ExecutionEnded Success (was Skipped)${COUNTS}`,
+    ])
+    expect(told(board({ [KEY]: 'Unverified' }), ended('Unverified'))).toEqual([
+      `error ExecutionEnded Unverified${COUNTS}`,
+    ])
   })
 
   test.each(['Failed', 'PartialSuccess', 'Blocked', 'Missed'] as const)('is told each time when it is %s', (result) => {
@@ -129,6 +134,10 @@ describe('drift', () => {
       /^error DriftFound 2 artifacts not warm any more, first library\/app@sha256:\w+ at dragonfly-eu: PH5010 it was warm$/,
     )
     expect(more).toEqual([`error ExecutionFailed Failed${COUNTS}`])
+  })
+
+  test('that was looked for and not found is no news', () => {
+    expect(told(board(), ended('Success', { cause }), ended('Success', { cause }))).toEqual([])
   })
 
   test('is told as healed where artifacts were preheated again, and not where all was there', () => {
