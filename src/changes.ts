@@ -11,7 +11,7 @@ export interface Changes {
 /** Asked for at every use, so that the next one has what is new. All else is asked for once, when a daemon is composed. */
 const LIVE: readonly RegExp[] = [
   /^source\.intervalMs$/,
-  /^reports\.(?:flushIntervalMs|flushRestMs|maxCommitsPerHour)$/,
+  /^reports\.(?:flushIntervalMs|flushRestMs|maxCommitsPerHour|peers)$/,
   /^secrets\./,
   /^log\./,
 ]

@@ -75,6 +75,8 @@ interface DaemonSettings {
   /** How soon all others are. */
   readonly flushRestMs: number
   readonly maxCommitsPerHour: number
+  /** Whether reports name the peers that hold blobs. */
+  readonly peers: 'counts' | 'names'
   /** Executions that select at once. */
   readonly selections: number
   /** HTTP requests at once. */
@@ -370,9 +372,9 @@ export class Daemon {
 
   /** settled tasks → reports → git. */
   async send(signal: AbortSignal): Promise<Sent> {
-    const { instance, maxCommitsPerHour } = this.#ports.settings
+    const { instance, maxCommitsPerHour, peers } = this.#ports.settings
     const silent = this.#tasks.silentProviders()
-    return await sendReports({ ...this.#ports, instance, maxCommitsPerHour, silent }, signal)
+    return await sendReports({ ...this.#ports, instance, maxCommitsPerHour, peers, silent }, signal)
   }
 
   /**

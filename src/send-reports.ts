@@ -1,4 +1,5 @@
 import { waitingRuns } from './begin.ts'
+import type { Peers } from './report/execution-report.ts'
 import { flush } from './report/flush.ts'
 import { suspendedIn, troubleIn, type Trouble } from './report/status.ts'
 import type { Clock } from './model/clock.ts'
@@ -25,6 +26,7 @@ export interface SendPorts {
   readonly emit: Emit
   readonly instance: string
   readonly maxCommitsPerHour: number
+  readonly peers: Peers
   /** Names of providers that do not answer. */
   readonly silent: readonly string[]
 }
@@ -40,7 +42,7 @@ export type Sent = 'sent' | 'nothing' | 'failed' | 'over-budget'
  * now stays in the store, which is the spool.
  */
 export async function sendReports(ports: SendPorts, signal: AbortSignal): Promise<Sent> {
-  const { store, publisher, clock, emit, instance } = ports
+  const { store, publisher, clock, emit, instance, peers } = ports
   let sent: Sent = 'nothing'
   for (;;) {
     const reports = await store.unsentReports(BATCH)
@@ -61,7 +63,7 @@ export async function sendReports(ports: SendPorts, signal: AbortSignal): Promis
           ]
     const declared = applied?.objects.map(({ key }) => key) ?? []
     const last = await store.lastExecutions()
-    const { edits, message } = flush({ instance, reports, missed, runs, last, troubles, declared })
+    const { edits, message } = flush({ instance, peers, reports, missed, runs, last, troubles, declared })
     try {
       const revision = await publisher.publish(edits, message, signal)
       // A crash before this line makes the same edits again, and the publisher makes no commit of them.

@@ -69,6 +69,8 @@ type ReportsSettings = {
   /** How soon all others are. */
   readonly flushRestMs: number
   readonly maxCommitsPerHour: number
+  /** What of the peers goes into reports, beside how many: host names and addresses. */
+  readonly peers: 'counts' | 'names'
 } & (
   | {
       readonly type: 'git'
@@ -261,6 +263,7 @@ function flushOf(reports: DaemonConfigDocument['reports']) {
     flushIntervalMs,
     flushRestMs: Math.max(flushIntervalMs, 5 * MINUTE),
     maxCommitsPerHour: reports?.maxCommitsPerHour ?? 30,
+    peers: reports?.peers ?? ('counts' as const),
   }
 }
 

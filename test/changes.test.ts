@@ -15,8 +15,8 @@ describe('a changed configuration', () => {
     ['  interval: 5m\n', ['source.intervalMs']],
     ['reports: { flushInterval: 1s }\n', ['reports.flushIntervalMs']],
     [
-      'reports: { flushInterval: 10m, maxCommitsPerHour: 4 }\n',
-      ['reports.flushIntervalMs', 'reports.flushRestMs', 'reports.maxCommitsPerHour'],
+      'reports: { flushInterval: 10m, maxCommitsPerHour: 4, peers: names }\n',
+      ['reports.flushIntervalMs', 'reports.flushRestMs', 'reports.maxCommitsPerHour', 'reports.peers'],
     ],
     ['log: { level: debug }\n', ['log.level']],
     ['secrets: { dir: /run/secrets }\n', ['secrets.dir']],

@@ -73,6 +73,7 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
       flushIntervalMs: 60_000,
       flushRestMs: 300_000,
       maxCommitsPerHour: 30,
+      peers: 'counts',
       selections: 4,
       requests: 64,
       graceMs: 100,

@@ -42,6 +42,7 @@ describe('defaults', () => {
         flushIntervalMs: 60_000,
         flushRestMs: 300_000,
         maxCommitsPerHour: 30,
+        peers: 'counts',
       },
       secrets: { dir: undefined, bindings: new Map() },
       notifications: [],
@@ -81,6 +82,7 @@ reports:
   branch: reports
   flushInterval: 10m
   maxCommitsPerHour: 6
+  peers: names
   author: { name: Preheat, email: preheat@example.com }
 secrets:
   dir: /run/secrets/preheatd
@@ -113,6 +115,7 @@ concurrency: { selections: 2, requests: 8 }
         flushIntervalMs: 600_000,
         flushRestMs: 600_000,
         maxCommitsPerHour: 6,
+        peers: 'names',
       },
       secrets: {
         dir: '/run/secrets/preheatd',

@@ -124,6 +124,9 @@ export async function openDaemon(
       get maxCommitsPerHour() {
         return current().reports.maxCommitsPerHour
       },
+      get peers() {
+        return current().reports.peers
+      },
       selections: concurrency.selections,
       requests: concurrency.requests,
       graceMs,

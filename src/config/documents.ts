@@ -853,7 +853,7 @@ export interface DaemonConfigDocument {
      */
     maxCommitsPerHour?: number
     /**
-     * Whether host names and addresses of peers go into git.
+     * Whether reports name the peers that hold blobs, by host name and address; counts says how many.
      */
     peers?: 'counts' | 'names'
     /**

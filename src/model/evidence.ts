@@ -33,4 +33,14 @@ export interface Claims {
   readonly source: Evidence['source']
   readonly cached: readonly BlobName[]
   readonly peers: number
+  /** Host names and addresses of those, as the engine has them; left out: it does not say. Unchecked. */
+  readonly peerNames?: readonly string[]
+}
+
+/** Of one job: what a thousand peers are called is no part of its row. */
+const MOST_NAMED = 100
+
+/** The distinct ones in order, cut. */
+export function named(peers: Iterable<string>): string[] {
+  return [...new Set(peers)].sort().slice(0, MOST_NAMED)
 }

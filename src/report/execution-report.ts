@@ -2,6 +2,7 @@ import type { Subject } from '../model/artifact.ts'
 import { formatInstant, type Instant } from '../model/duration.ts'
 import { excerpt } from '../model/errors.ts'
 import type { Cause, EndedExecution } from '../model/execution.ts'
+import { named } from '../model/evidence.ts'
 import { policyAddress, type PreheatPolicy } from '../model/policy.ts'
 import { isSettled, manifestsOf, type Job, type SettledTask, type Task } from '../model/task.ts'
 import { byText } from '../plan/order.ts'
@@ -9,6 +10,9 @@ import { toYaml } from './yaml-text.ts'
 
 /** What a driver says of task ids is longer than most. */
 const MAX_SAID = 400
+
+/** What a report says of the peers that hold blobs: how many, or also their host names and addresses. */
+export type Peers = 'counts' | 'names'
 
 /** A file of the reports branch. */
 export interface ReportFile {
@@ -29,7 +33,12 @@ const EXECUTION_ID = /^\d{8}T\d{6}Z-[0-9a-f]{8}$/
  * after a crash it makes no second commit.
  * @throws {TypeError} when a name that would become part of the path is none, or a task has not settled: both are bugs.
  */
-export function renderExecutionReport(execution: EndedExecution, tasks: readonly Task[], instance: string): ReportFile {
+export function renderExecutionReport(
+  execution: EndedExecution,
+  tasks: readonly Task[],
+  instance: string,
+  peers: Peers = 'counts',
+): ReportFile {
   const { snapshot, selection, reason } = execution
   return {
     path: reportPath(execution, instance),
@@ -61,7 +70,7 @@ export function renderExecutionReport(execution: EndedExecution, tasks: readonly
           })),
           movedTags: selection.movedTags?.map(({ artifact, digest }) => ({ artifact: excerpt(artifact, 400), digest })),
         },
-        tasks: settledTasks(tasks).map(renderTask),
+        tasks: settledTasks(tasks).map((task) => renderTask(task, peers)),
       },
     }),
   }
@@ -129,7 +138,7 @@ function orderOf(subject: Subject): string {
   return 'file' in subject ? subject.file : `${subject.repository}\n${subject.digest}`
 }
 
-function renderTask(task: SettledTask): unknown {
+function renderTask(task: SettledTask, peers: Peers): unknown {
   const { evidence, error } = task
   return {
     ...subjectOf(task),
@@ -145,11 +154,18 @@ function renderTask(task: SettledTask): unknown {
       blobs: evidence.blobs,
       of: evidence.of,
       peers: evidence.peers,
+      peerNames: peers === 'names' ? peerNames(task.jobs) : undefined,
     },
     attempts: task.attempts,
     startedAt: task.startedAt === undefined ? undefined : formatInstant(task.startedAt),
     endedAt: formatInstant(task.endedAt),
   }
+}
+
+/** Undefined: no engine named any. */
+function peerNames(jobs: readonly Job[]): string[] | undefined {
+  const names = jobs.flatMap((job) => (job.state === 'ended' ? (job.verdict.claims?.peerNames ?? []) : []))
+  return names.length === 0 ? undefined : named(names.map((name) => excerpt(name)))
 }
 
 /** `artifact`, or `file`, which has no size that anybody could know. */

@@ -5,7 +5,7 @@ import type { Edit } from '../model/source.ts'
 import type { MissedSlot, UnsentReport, UsedRun } from '../store/store.ts'
 import { counted } from '../plan/render/words.ts'
 import { dailyPath, lineOfExecution, lineOfMissed, mergeDaily, type DailyLine } from './daily.ts'
-import { renderExecutionReport, reportPath, settledTasks } from './execution-report.ts'
+import { renderExecutionReport, reportPath, settledTasks, type Peers } from './execution-report.ts'
 import { README_PATH, renderReadme } from './readme.ts'
 import { sumUp, tally } from './result.ts'
 import { mergeRuns, RUNS_PATH } from './runs.ts'
@@ -15,6 +15,8 @@ import { worthOf } from './worth.ts'
 /** All that the daemon has to tell git. */
 export interface Unsent {
   readonly instance: string
+  /** Left out: counts. */
+  readonly peers?: Peers
   readonly reports: readonly UnsentReport[]
   readonly missed: readonly MissedSlot[]
   readonly runs: readonly UsedRun[]
@@ -47,11 +49,11 @@ export function flush(unsent: Unsent): Flush {
 }
 
 /** A report is never edited: what stands there already stays. */
-function reportEdits({ reports, instance }: Unsent): Edit[] {
+function reportEdits({ reports, instance, peers }: Unsent): Edit[] {
   return reports
     .filter((report) => worthOf(report) === 'filed')
     .map(({ execution, tasks }) => {
-      const { path, text } = renderExecutionReport(execution, tasks, instance)
+      const { path, text } = renderExecutionReport(execution, tasks, instance, peers)
       return { path, apply: (existing) => existing ?? text }
     })
 }

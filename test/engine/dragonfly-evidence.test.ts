@@ -110,7 +110,13 @@ describe('a probe', () => {
 
     const { claims, rounds } = await probed(site)
 
-    expect(claims).toEqual({ kind: 'get_task', source: 'observed', cached: blobs, peers: 2 })
+    expect(claims).toEqual({
+      kind: 'get_task',
+      source: 'observed',
+      cached: blobs,
+      peers: 2,
+      peerNames: ['seed-7-0 10.7.0.1', 'seed-7-1 10.7.0.2'],
+    })
     expect(rounds).toBe(2)
     const { probes } = site.stage.manager
     const base = `${site.order.engineEndpoint}/v2/library/app/blobs/`

@@ -329,15 +329,17 @@ describe('a scenario that tells a release from its neighbour', () => {
 })
 
 describe('what can be proven by release', () => {
+  const peerNames = ['seed-1-0 10.1.0.1', 'seed-1-1 10.1.0.2']
+  const shown = { kind: 'get_task', source: 'observed', cached: blobs, peers: 2, peerNames }
   test.each<[ManagerVersion, object | undefined, number]>([
     // Accepts ids only, and its own memory is all that it asks: it is not even asked.
     ['2.1.59', undefined, 0],
     ['2.2.5', undefined, 0],
     // Presence is not completeness. One question more: the first blob, by the ids that nodes may use.
     ['2.3.1', undefined, 5],
-    ['2.4.1', { kind: 'get_task', source: 'observed', cached: blobs, peers: 2 }, 5],
-    ['2.5.1', { kind: 'get_task', source: 'observed', cached: blobs, peers: 2 }, 5],
-    ['next', { kind: 'get_task', source: 'observed', cached: blobs, peers: 2 }, 5],
+    ['2.4.1', shown, 5],
+    ['2.5.1', shown, 5],
+    ['next', shown, 5],
   ])('%s', async (version, claims, questions) => {
     const clock = new ManualClock(EXAMPLE_AT)
     const dragonfly = { ...provider().dragonfly, taskId: 'auto' as const }

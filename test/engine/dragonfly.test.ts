@@ -607,7 +607,13 @@ describe('a look', () => {
       kind: 'ended',
       verdict: {
         said: 'success',
-        claims: { kind: 'success_tasks', source: 'claimed-by-engine', cached: blobs, peers: 2 },
+        claims: {
+          kind: 'success_tasks',
+          source: 'claimed-by-engine',
+          cached: blobs,
+          peers: 2,
+          peerNames: ['seed-1-0 10.1.0.1', 'seed-1-1 10.1.0.2'],
+        },
         message: undefined,
       },
     })

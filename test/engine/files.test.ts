@@ -49,7 +49,13 @@ describe('a file is preheated by Dragonfly’s manager', () => {
       kind: 'ended',
       verdict: {
         said: 'success',
-        claims: { kind: 'success_tasks', source: 'claimed-by-engine', cached: [EXAMPLE_FILE], peers: 1 },
+        claims: {
+          kind: 'success_tasks',
+          source: 'claimed-by-engine',
+          cached: [EXAMPLE_FILE],
+          peers: 1,
+          peerNames: ['seed-1-1 10.1.0.2'],
+        },
         message: undefined,
       },
     })

@@ -17,6 +17,7 @@ import {
   task,
 } from '../support/examples.ts'
 import type { Evidence } from '../../src/model/evidence.ts'
+import type { SettledTask } from '../../src/model/task.ts'
 
 const schemas = new URL('../../schemas/', import.meta.url)
 const schema = (name: string) => JSON.parse(readFileSync(new URL(name, schemas), 'utf8')) as object
@@ -212,6 +213,35 @@ spec:
     expect(last).toMatchObject({
       id: '17',
       message: expect.stringMatching(/^preheats are cached by URL, [^\p{Cc}]{371}…$/u),
+    })
+  })
+
+  describe('of an artifact whose holders the engine named', () => {
+    const peerNames = ['seed-1 10.0.0.6', 'seed-0 10.0.0.5', `seed-\u001b ${'x'.repeat(300)}`]
+    const claims = { kind: 'success_tasks', source: 'claimed-by-engine', cached: [], peers: 3, peerNames } as const
+    const [job] = succeeded.jobs
+    const verdict = { said: 'success', claims, message: undefined } as const
+    const task: SettledTask = {
+      ...succeeded,
+      jobs: [
+        { ...job!, state: 'ended', verdict },
+        { ...job!, state: 'ended', verdict },
+      ],
+    }
+
+    it('says how many, and nothing of who they are', () => {
+      expect(renderExecutionReport(execution, [task], 'eu').text).not.toMatch(/seed-|10\.0\.0|peerNames/)
+    })
+
+    it('names each of them once where reports.peers asks for it', () => {
+      const { text } = renderExecutionReport(execution, [task], 'eu', 'names')
+
+      keepsToSchema(text)
+      expect(text).toMatch(/peerNames:\n {10}- seed-  x{192}…\n {10}- seed-0 10\.0\.0\.5\n {10}- seed-1 10\.0\.0\.6\n/)
+    })
+
+    it('names nobody where the engine did not', () => {
+      expect(renderExecutionReport(execution, [succeeded], 'eu', 'names').text).not.toContain('peerNames')
     })
   })
 

@@ -2,7 +2,7 @@ import { at, idOf, items, type JobRow } from './wire.ts'
 import { redact } from '../redact.ts'
 import { excerpt } from '../../model/errors.ts'
 import type { BlobName } from '../../model/artifact.ts'
-import type { Claims } from '../../model/evidence.ts'
+import { named, type Claims } from '../../model/evidence.ts'
 import type { Scope } from '../../model/provider.ts'
 import type { Verdict } from '../../model/task.ts'
 
@@ -75,6 +75,7 @@ export function claimsOf(row: JobRow, question: Question): Claims | undefined {
     source: 'claimed-by-engine',
     cached,
     peers: targets.reduce((sum, id) => sum + (reports.get(id)?.hosts.size ?? 0), 0),
+    peerNames: named(targets.flatMap((id) => [...(reports.get(id)?.hosts ?? [])])),
   }
 }
 
@@ -133,7 +134,9 @@ function blobIn(task: unknown, repository: string | undefined, wanted: ReadonlyS
 function hostOf(task: unknown): string | undefined {
   const [hostname, ip] = [at(task, 'hostname'), at(task, 'ip')]
   if (typeof hostname !== 'string' || typeof ip !== 'string') return undefined
-  return /^unknown?$/.test(hostname) && /^unknown?$/.test(ip) ? undefined : `${hostname} ${ip}`
+  return /^unknown?$/.test(hostname) && /^unknown?$/.test(ip)
+    ? undefined
+    : `${excerpt(hostname, 64)} ${excerpt(ip, 64)}`
 }
 
 function errors(result: unknown): unknown[] {

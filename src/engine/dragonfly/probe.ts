@@ -5,7 +5,7 @@ import { at, idOf, items, type JobRow } from './wire.ts'
 import { excerpt } from '../../model/errors.ts'
 import type { BlobName } from '../../model/artifact.ts'
 import type { Instant } from '../../model/duration.ts'
-import type { Claims } from '../../model/evidence.ts'
+import { named, type Claims } from '../../model/evidence.ts'
 import type { PeerChoice } from '../../model/provider.ts'
 
 /**
@@ -130,7 +130,8 @@ export function probedClaims(notes: Notes, question: Question, peers: PeerChoice
       return some > 0 && isEnough(some, aimedAt(all, peers), question.requiredShare)
     })
   })
-  return { kind: 'get_task', source: 'observed', cached, peers: holders.size }
+  const peerNames = named([...holders].map((place) => notes.hosts[place]!.slice(2).reverse().join(' ')))
+  return { kind: 'get_task', source: 'observed', cached, peers: holders.size, peerNames }
 }
 
 /** Every host that was seen with one of the blobs. */
@@ -154,7 +155,8 @@ export function claimsUnderBoth(
   if (otherwise.length === 0) return { claims, otherwise }
   const cached = question.blobs.filter((blob) => claims.cached.includes(blob) || otherwise.includes(blob))
   // A host that is counted under both forms is one host: the larger number is what is sure.
-  return { claims: { ...claims, cached, peers: Math.max(claims.peers, more!.peers) }, otherwise }
+  const peerNames = named([claims, more!].flatMap((one) => one.peerNames ?? []))
+  return { claims: { ...claims, cached, peers: Math.max(claims.peers, more!.peers), peerNames }, otherwise }
 }
 
 function isReached([, seed, ip]: Host, { scope }: Question, { ips }: PeerChoice): boolean {

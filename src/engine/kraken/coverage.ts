@@ -1,5 +1,5 @@
 import type { Wanted } from './wire.ts'
-import type { Claims } from '../../model/evidence.ts'
+import { named, type Claims } from '../../model/evidence.ts'
 import type { JobProgress } from '../../model/task.ts'
 
 /** What one look showed of one blob. */
@@ -27,11 +27,13 @@ export function isCovered({ owners, holders }: BlobLook, replicas: number | unde
 export function claimsOf(looks: readonly BlobLook[], replicas: number | undefined, source: Claims['source']): Claims {
   const [manifest, ...blobs] = looks
   const cached = manifest && isCovered(manifest, replicas) ? blobs.filter((one) => isCovered(one, replicas)) : []
+  const peers = new Set(looks.flatMap(({ holders }) => holders))
   return {
     kind: 'presence',
     source,
     cached: cached.map(({ blob }) => blob.digest),
-    peers: new Set(looks.flatMap(({ holders }) => holders)).size,
+    peers: peers.size,
+    peerNames: named(peers),
   }
 }
 

@@ -142,13 +142,13 @@ describe('scopes with many hosts', () => {
 test('hosts are counted once, by name and address', () => {
   const states = [told(1, [done(config, 'a0'), done(layer, 'a0'), { ...done(layer, 'a0'), ip: '10.9.9.9' }])]
 
-  expect(claimsOf(row(states), question)?.peers).toBe(2)
+  expect(claimsOf(row(states), question)).toMatchObject({ peers: 2, peerNames: ['a0 10.0.0.0', 'a0 10.9.9.9'] })
 })
 
 test.each(['unknown', 'unknow'])('a host that is told as %s has fetched the blob, and is no host to count', (word) => {
   const unknown = { url: url(config), hostname: word, ip: word }
 
-  expect(claimsOf(row([told(1, [unknown])]), question)).toMatchObject({ cached: [config], peers: 0 })
+  expect(claimsOf(row([told(1, [unknown])]), question)).toMatchObject({ cached: [config], peers: 0, peerNames: [] })
 })
 
 test('a failure tells the errors of its tasks once, without credentials, cut and on one line', () => {

@@ -79,7 +79,13 @@ describe('what the hosts say', () => {
   })
 
   test('nobody has anything: that is an observation too', () => {
-    expect(claims([[1, null]], [[1, []]])).toEqual({ kind: 'get_task', source: 'observed', cached: [], peers: 0 })
+    expect(claims([[1, null]], [[1, []]])).toEqual({
+      kind: 'get_task',
+      source: 'observed',
+      cached: [],
+      peers: 0,
+      peerNames: [],
+    })
   })
 
   test.each<[PeerChoice, Digest[]]>([

@@ -317,6 +317,7 @@ describe('by origins, a look', () => {
           source: 'observed',
           cached: [config, layer1, layer2],
           peers: new Set(everything.flatMap((one) => kraken.holders(one))).size,
+          peerNames: (['origin-1', 'origin-2', 'origin-3'] as const).map((one) => kraken.address(one)).sort(),
         },
         message: undefined,
       },
@@ -566,7 +567,7 @@ describe('by origins, a look', () => {
 
     expect(await probe()).toEqual({
       kind: 'ended',
-      claims: { kind: 'presence', source: 'observed', cached: [], peers: 0 },
+      claims: { kind: 'presence', source: 'observed', cached: [], peers: 0, peerNames: [] },
       message: `${IMAGE.digest} is held by 0 of 2 origins, and 3 more of 4 blobs fall short`,
     })
     expect(stage.kraken.requests.slice(before).filter((line) => !/locations$|local=true$/.test(line))).toEqual([])
