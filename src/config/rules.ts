@@ -15,7 +15,7 @@ import { nearest } from './nearest.ts'
 import type { Path } from './parse.ts'
 
 /** A finding and the object that it is about. */
-export interface Complaint {
+interface Complaint {
   readonly on: Identified
   readonly finding: Finding
 }
