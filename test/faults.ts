@@ -1,15 +1,14 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdir, readFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import ts from 'typescript'
+import { killRun, RUN_SIZES } from './support/kill-run.ts'
+import { useOwnGit } from './support/repository.ts'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const KILL_TEST = 'test/e2e/kill.test.ts'
-/** The seed of the first run; the others follow it. */
-const FIRST_SEED = 1
+/** Half of a run is waiting for other processes. */
+const RUNS_AT_ONCE = 3
 
 /** Faults, by id, in a few words; docs/faults.md has who wrote them down. */
 const CATALOGUE: Readonly<Record<string, string>> = {
@@ -140,19 +139,24 @@ function tableOf(tests: ReadonlyMap<string, readonly Tested[]>): string {
   return [...rows, '* a must-have'].join('\n')
 }
 
-/** Runs the kill test with a seed. @returns whether it passed; whatever else made it fail counts as a violation */
-async function killRun(seed: number): Promise<boolean> {
-  const child = spawn('npx', ['vitest', 'run', KILL_TEST], {
-    cwd: ROOT,
-    env: { ...process.env, PREHEATD_TEST_SEED: String(seed) },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr])
-    stream.setEncoding('utf8').on('data', (text: string) => (output += text))
-  const [code] = (await once(child, 'close')) as [number | null]
-  if (code !== 0) say(output)
-  return code === 0
+/** Runs seeds one after another, some at once. @returns how many kills and violations; a run that fails is one of these */
+async function killRuns(seeds: readonly number[]): Promise<{ kills: number; violations: number }> {
+  const left = [...seeds]
+  const sum = { kills: 0, violations: 0 }
+  const work = async () => {
+    for (let seed = left.shift(); seed !== undefined; seed = left.shift()) {
+      const { kills, violations } = await killRun(seed, RUN_SIZES.short).catch((error: unknown) => ({
+        kills: [],
+        violations: [error instanceof Error ? (error.stack ?? error.message) : String(error)],
+      }))
+      sum.kills += kills.length
+      sum.violations += violations.length
+      say(`seed ${seed}: ${kills.length} kills, ${violations.length} violations`)
+      if (violations.length > 0) say([...violations, `it was killed: ${kills.join(', ')}`].join('\n'))
+    }
+  }
+  await Promise.all(Array.from({ length: RUNS_AT_ONCE }, work))
+  return sum
 }
 
 function say(text: string): void {
@@ -162,11 +166,15 @@ function say(text: string): void {
 /** @returns the exit code */
 async function main(): Promise<number> {
   const { values } = parseArgs({
-    options: { list: { type: 'boolean', default: false }, seeds: { type: 'string', default: '5' } },
+    options: {
+      list: { type: 'boolean', default: false },
+      seeds: { type: 'string', default: '5' },
+      from: { type: 'string', default: '1' },
+    },
   })
-  const seeds = Number(values.seeds)
-  if (!Number.isSafeInteger(seeds) || seeds < 1) {
-    say('--seeds is a number of runs, at least 1')
+  const [count, from] = [Number(values.seeds), Number(values.from)]
+  if (!Number.isSafeInteger(count) || count < 1 || !Number.isSafeInteger(from)) {
+    say('--seeds is a number of runs, at least 1, and --from the first seed')
     return 2
   }
   const { tests, unknown } = await testsByFault()
@@ -182,14 +190,11 @@ async function main(): Promise<number> {
   if (lacking.length > 0 || unknown.length > 0) return 1
   if (values.list) return 0
 
-  let violations = 0
-  for (let seed = FIRST_SEED; seed < FIRST_SEED + seeds; seed++) {
-    const isPassed = await killRun(seed)
-    if (!isPassed) violations++
-    say(`seed ${seed}: ${isPassed ? 'passed' : 'failed'}`)
-  }
-  say(`kill runs: ${seeds}, violations of I1–I6: ${violations}`)
+  const seeds = Array.from({ length: count }, (_, i) => from + i)
+  const { kills, violations } = await killRuns(seeds)
+  say(`${count} seeded runs, ${kills} kills, ${violations} violations of I1–I6`)
   return violations === 0 ? 0 : 1
 }
 
+useOwnGit()
 process.exitCode = await main()

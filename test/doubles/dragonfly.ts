@@ -260,6 +260,8 @@ export class FakeDragonfly implements AsyncDisposable {
   outcome: (url: string, cluster: number) => Outcome
   /** What goes wrong with a request, `undefined` for nothing. */
   trouble: (request: string) => Trouble | undefined = () => undefined
+  /** Told of each POST of a preheat as it arrives, before anything becomes of it. */
+  onPost: (post: Post) => void = () => undefined
 
   /** Does the limiter's Redis fail? Then it refuses everything that names a cluster. */
   redisFails = false
@@ -337,14 +339,18 @@ export class FakeDragonfly implements AsyncDisposable {
     for (const url of urls) this.#pulled.add(url)
   }
 
-  /** The truth, whatever rows say: digests of the blobs, and last parts of the files, that a cluster really holds, wholly or on some host. */
-  cached(cluster: number): Set<string> {
-    return new Set(this.#holdings(cluster).flatMap(({ url, isWhole }) => (isWhole ? [digestOf(url)] : [])))
+  /**
+   * The truth, whatever rows say: digests of the blobs, and last parts of the files, that a cluster really holds, wholly
+   * or on some host.
+   * @param at of what was preheated by then
+   */
+  cached(cluster: number, at = this.#now()): Set<string> {
+    return new Set(this.#holdings(cluster, at).flatMap(({ url, isWhole }) => (isWhole ? [digestOf(url)] : [])))
   }
 
-  #holdings(cluster: number): Holding[] {
+  #holdings(cluster: number, at = this.#now()): Holding[] {
     const preheated = [...this.#lostJobs, ...this.#jobs.values()].flatMap((job) => {
-      if (job.type !== 'preheat' || this.#now() < job.createdAt + this.#jobMs) return []
+      if (job.type !== 'preheat' || at < job.createdAt + this.#jobMs) return []
       const inCluster = job.targets.filter((target) => target.cluster.id === cluster)
       return inCluster.flatMap((target) => holdings(job, target.cluster, target.outcome))
     })
@@ -455,7 +461,10 @@ export class FakeDragonfly implements AsyncDisposable {
       jobId: undefined,
     }
     if (sent?.['type'] === 'get_task') this.probes.push(post)
-    else this.posts.push(post)
+    else {
+      this.posts.push(post)
+      this.onPost(post)
+    }
     return post
   }
 

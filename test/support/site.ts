@@ -150,8 +150,9 @@ interface ReportDocument {
   readonly spec: {
     readonly policy: string
     readonly result: string
+    readonly selection: { readonly digest: string; readonly selected: number }
     readonly tasks: readonly {
-      readonly artifact: { readonly repository: string; readonly digest: string }
+      readonly artifact: { readonly repository: string; readonly digest: string; readonly tags: readonly string[] }
       readonly state: string
       readonly evidence?: { readonly blobs: number; readonly of: number }
       readonly error?: { readonly code: string; readonly message: string }
