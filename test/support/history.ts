@@ -58,7 +58,7 @@ export interface History {
   /** Submissions that the manager worked at together, at most. */
   readonly postsAtOnce: number
   /** Digests that the manager really had by then. */
-  cachedAt(at: number): ReadonlySet<string>
+  readonly cachedAt: (at: number) => ReadonlySet<string>
   readonly stored: Stored
   readonly reported: Reported
   /** When it was read. */
@@ -92,6 +92,11 @@ export class Witness {
     this.#cutOff.push(
       tasks.flatMap((task) => task.jobs.flatMap((job) => (job.state === 'intended' ? markOf(task, job) : []))),
     )
+  }
+
+  /** How far the jobs of all tasks are, by what is on the disk now. */
+  jobStates(): string[] {
+    return this.#stored().tasks.flatMap(({ jobs }) => jobs.map(({ state }) => state))
   }
 
   /** To be called when nobody works any more. */
