@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test, vi } from 'vitest'
 import { inParallel } from '../../src/registry/http.ts'
 import { nextLink } from '../../src/registry/pages.ts'
@@ -7,6 +9,14 @@ import { describeWithDockerRegistry, DockerRegistry, registryAccount } from '../
 import { buildImage, pushBuilt, pushImage } from '../support/oci-images.ts'
 import { digest } from '../support/examples.ts'
 import { everythingOf, failureOf, listen, never, open, secrets, type Answer } from './fixtures.ts'
+
+/** Bytes that somebody still holds, buffers included. */
+function heldBytes(): number {
+  setFlagsFromString('--expose-gc')
+  ;(runInNewContext('gc') as () => void)()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
 
 const account = { type: 'basic', secret: 'robot' } as const
 
@@ -265,6 +275,37 @@ describe('pages of tags', () => {
     expect(await source.list(all, never)).toHaveLength(2)
     expect(server.requests).toHaveLength(3)
   })
+
+  test(
+    'of 5,000 repositories, one of them with 50,000 tags, leave nothing in memory but what they list [R4]',
+    { timeout: 120_000 },
+    async () => {
+      const names = Array.from({ length: 5_000 }, (_, i) => `team/of/app-${String(i).padStart(4, '0')}`)
+      const tags = Array.from({ length: 50_000 }, (_, i) => `v${i}`)
+      // What a page says beside its entries is to be forgotten with it.
+      const padding = 'x'.repeat(100_000)
+      await using server = await listen((url) => {
+        const [, repository] = /^\/v2\/(.+)\/tags\/list$/.exec(url.pathname) ?? []
+        const all = repository === undefined ? names : repository === names[0] ? tags : ['v1']
+        const at = Number(url.searchParams.get('from') ?? 0)
+        const link = `<${url.pathname}?from=${at + 1_000}>; rel="next"`
+        return {
+          headers: at + 1_000 < all.length ? { link } : {},
+          body: { [repository === undefined ? 'repositories' : 'tags']: all.slice(at, at + 1_000), padding },
+        }
+      })
+      const { source } = await open(server.endpoint, { type: 'oci' })
+      const before = heldBytes()
+
+      const listed = await source.list(everythingOf(undefined), never)
+
+      expect(listed).toHaveLength(tags.length + names.length - 1)
+      expect(server.requests).toHaveLength(5 + 50 + 4_999)
+      // 500 MB went over the wire; a candidate is some hundred bytes.
+      expect(heldBytes() - before).toBeLessThan(32e6)
+      expect(new Set(listed.map(({ repository }) => repository)).size).toBe(names.length)
+    },
+  )
 
   test('that never end are not a listing', async () => {
     await using server = await paged((page) => `</v2/app/tags/list?p=${page + 1}>; rel="next"`)

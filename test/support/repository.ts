@@ -92,6 +92,16 @@ export class Repository {
     await this.#pipe('', [...settings(signer), 'tag', '--force', kind, '-m', 'a tag', name, rev], signer?.env)
   }
 
+  /** {@link commit} of files by the thousand, in one process. */
+  async commitMany(files: ReadonlyMap<string, string>, branch = 'main'): Promise<string> {
+    const parent = await this.revision(`refs/heads/${branch}`)
+    const head = `commit refs/heads/${branch}\ncommitter Ada Lovelace <ada@example.com> 0 +0000\n${inline('a change')}`
+    const changes = [...files].map(([path, text]) => `M 100644 inline ${path}\n${inline(text)}`)
+    const from = parent === undefined ? '' : `from ${parent}\n`
+    await this.#pipe(head + from + changes.join(''), ['fast-import', '--quiet', '--date-format=raw'])
+    return (await this.revision(`refs/heads/${branch}`))!
+  }
+
   async #line(path: string, change: Change): Promise<string> {
     if (change === undefined) return `0 ${'0'.repeat(40)}\t${path}\n`
     if (typeof change === 'object' && 'submodule' in change) return `160000 ${change.submodule}\t${path}\n`
@@ -154,6 +164,11 @@ export class Repository {
 
 function settings(signer: Signer | undefined): string[] {
   return signer?.config.flatMap((setting) => ['-c', setting]) ?? []
+}
+
+/** As `git fast-import` takes it. */
+function inline(text: string): string {
+  return `data ${Buffer.byteLength(text)}\n${text}\n`
 }
 
 /** What git processes were started, and with which arguments. */
