@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readerOf } from '../src/commands/open.ts'
@@ -31,6 +31,7 @@ interface Place extends AsyncDisposable {
   readonly events: Event[]
   readonly daemon: Daemon
   readonly operations: DaemonOperations
+  readonly policyFile: string
   /** Moves the clock from sleeper to sleeper until it is so. */
   until(isSo: () => boolean | Promise<boolean>): Promise<void>
   /** `Success of push app:v1`: what has ended, oldest first. */
@@ -88,6 +89,7 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
     engine,
     events,
     daemon,
+    policyFile: join(folder.path, 'config', 'projects/library/release.yaml'),
     operations: new DaemonOperations(daemon, store, clock, 'test'),
     async until(isSo) {
       for (let turn = 0; turn < 20_000; turn++) {
@@ -175,6 +177,22 @@ test('an event that a policy does not wait for starts nothing', async () => {
   await one.until(async () => (await one.store.undelivered(1)).length === 0)
 
   expect(await one.store.pendingEvents()).toEqual([])
+})
+
+test('an execution whose policy is deleted meanwhile goes on with what it kept [P11]', async () => {
+  await using one = await place({})
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => (release = resolve))
+  one.engine.gate = () => released
+  await one.operations.begin('library/release', ADA)
+  await one.until(async () => (await one.store.openExecutions()).some(({ state }) => state === 'Running'))
+
+  await rm(one.policyFile)
+  await one.until(() => one.daemon.applied!.objects.every(({ key }) => key !== KEY))
+  release()
+  await one.until(() => one.ended().length > 0)
+
+  expect(one.ended()).toEqual(['Success manual'])
 })
 
 test('a slot that replaces stops the execution before it', async () => {

@@ -5,7 +5,7 @@ import { Closers } from '../../src/closers.ts'
 import { TaskLoop } from '../../src/execution/loop.ts'
 import type { OpenTask } from '../../src/model/task.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
-import { FakeDragonfly } from '../doubles/dragonfly.ts'
+import { FakeDragonfly, type Trouble } from '../doubles/dragonfly.ts'
 import { ManualClock } from '../support/clock.ts'
 import { dragonflyEngine } from '../support/engine.ts'
 import { EXAMPLE_AT, execution, fileOrder, provider, snapshot, target, task } from '../support/examples.ts'
@@ -22,7 +22,8 @@ interface Killed extends AsyncDisposable {
   readonly clock: ManualClock
   readonly dragonfly: FakeDragonfly
   readonly asked: { readonly at: number; readonly request: string }[]
-  isAway: boolean
+  /** What goes wrong with the next request. */
+  trouble: () => Trouble | undefined
   /** When the first of the jobs is to be looked at. */
   readonly firstLookAt: number
   /** Begins the daemon's part in it anew. */
@@ -91,7 +92,7 @@ async function killedWith(jobs: number): Promise<Killed> {
     clock,
     dragonfly,
     asked: [],
-    isAway: false,
+    trouble: () => undefined,
     firstLookAt: tasks[0]!.nextAt,
     async start() {
       const life = new Closers()
@@ -140,7 +141,7 @@ async function killedWith(jobs: number): Promise<Killed> {
   }
   dragonfly.trouble = (request) => {
     left.asked.push({ at: clock.now(), request })
-    return left.isAway ? { kind: 'cut' } : undefined
+    return left.trouble()
   }
   return left
 }
@@ -183,12 +184,12 @@ test(
   { timeout: 120_000 },
   async () => {
     await using left = await killedWith(5_000)
-    left.isAway = true
+    left.trouble = () => ({ kind: 'cut' })
     await using life = await left.start()
     await left.until(() => left.clock.now() >= EXAMPLE_AT + 600_000)
     const whileAway = left.asked.splice(0)
 
-    left.isAway = false
+    left.trouble = () => undefined
     await left.until(life.isDone)
 
     expect(whileAway.length).toBeLessThan(100)
@@ -196,5 +197,25 @@ test(
     expect(mostInASecond(left.asked)).toBeLessThanOrEqual(2 * limits.requestsPerSecond)
     expect(left.dragonfly.posts).toEqual([])
     expect(await life.states()).toEqual({ Succeeded: 5_000 })
+  },
+)
+
+test(
+  'bursts of 500, 502, 503 and 504 end no job, and have none submitted again [E2]',
+  { timeout: 60_000 },
+  async () => {
+    await using left = await killedWith(200)
+    let answered = 0
+    left.trouble = () => {
+      const isBurst = Math.floor(answered++ / 7) % 2 === 0
+      return isBurst ? { kind: 'answer', status: [500, 502, 503, 504][answered % 4]!, body: '<html>' } : undefined
+    }
+
+    await using life = await left.start()
+    await left.until(life.isDone)
+
+    expect(answered).toBeGreaterThan(28)
+    expect(left.dragonfly.posts).toEqual([])
+    expect(await life.states()).toEqual({ Succeeded: 200 })
   },
 )

@@ -57,6 +57,24 @@ describe('reading a branch', () => {
     expect([...(await tree.read(tree.entries, never)).keys()]).toEqual(['a.yaml'])
   })
 
+  test('attributes change no byte, a pointer of LFS is what it is, and no hook runs [G11]', async () => {
+    await using scene = await Scene.open()
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${'0'.repeat(64)}\nsize 12\n`
+    await scene.repository.commit({ 'a.yaml': '0' })
+    await current(scene.source())
+    for (const hook of ['reference-transaction', 'post-checkout', 'pre-auto-gc']) {
+      const path = join(scene.mirror, 'hooks', hook)
+      await mkdir(join(scene.mirror, 'hooks'), { recursive: true })
+      await writeFile(path, `#!/bin/sh\necho ran >> '${join(scene.root, 'hook')}'\n`)
+      await chmod(path, 0o755)
+    }
+    const files = { '.gitattributes': '*.yaml eol=crlf filter=lfs ident', 'a.yaml': '$Id$\n', 'b.yaml': pointer }
+    await scene.repository.commit(files)
+
+    expect(await texts(await current(scene.source()))).toEqual(files)
+    expect(await readdir(scene.root)).not.toContain('hook')
+  })
+
   test('names that no shell or option parser would survive are read all the same [P5]', async () => {
     await using scene = await Scene.open()
     const files = { '--upload-pack=x.yaml': '1', 'a b.yaml': '2', 'ä\tb.yaml': '3', '$(id).yaml': '4' }
@@ -352,6 +370,20 @@ describe('a broken mirror', () => {
     await scene.repository.commit({ 'a.yaml': '2' })
 
     expect(await texts(await current(scene.source()))).toEqual({ 'a.yaml': '2' })
+    expect(await readdir(join(scene.root, 'state'))).toEqual(['mirror'])
+  })
+
+  test('with half a pack that a kill left is used as it is, and loses that [K8]', async () => {
+    await using scene = await Scene.open()
+    await scene.repository.commit({ 'a.yaml': '1' })
+    await current(scene.source())
+    const packs = join(scene.mirror, 'objects', 'pack')
+    const [whole = ''] = (await readdir(packs)).filter((name) => name.endsWith('.pack'))
+    await writeFile(join(packs, 'tmp_pack_k3Xb1a'), (await readFile(join(packs, whole))).subarray(0, 40))
+    await scene.repository.commit({ 'a.yaml': '2' })
+
+    expect(await texts(await current(scene.source()))).toEqual({ 'a.yaml': '2' })
+    expect((await readdir(packs)).filter((name) => name.startsWith('tmp_'))).toEqual([])
     expect(await readdir(join(scene.root, 'state'))).toEqual(['mirror'])
   })
 

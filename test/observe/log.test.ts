@@ -53,6 +53,15 @@ test('in text a line says when, how urgent and what', async () => {
   )
 })
 
+test.each(['json', 'text'] as const)('as %s nothing from outside begins a line or colours one [S7]', async (format) => {
+  const message = 'gone\r\n2026-11-21T02:00:00Z error \u001b[31mforged\u2028'
+
+  const lines = await logged({ level: 'info', format }, { ...failed, message })
+
+  expect(lines).toHaveLength(1)
+  expect([...lines[0]!].filter((letter) => letter < ' ')).toEqual([])
+})
+
 test('a task is logged by what a search wants, and not with every blob of its image', async () => {
   const [line] = await logged({ level: 'debug', format: 'json' }, { name: 'task.changed', task: task() })
 

@@ -1,6 +1,17 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmod, mkdir, mkdtemp, open as openFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  open as openFile,
+  readdir,
+  rm,
+  stat,
+  truncate,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -117,6 +128,29 @@ describe('the embedded store', () => {
     }
     expect(next).toBeGreaterThanOrEqual(1000)
   }, 60_000)
+
+  test('cut anywhere in its last write it has all writes before, and that one as a whole or not at all [K7]', async () => {
+    await using folder = await newFolder()
+    const [state, log] = [join(folder.path, 'state.db'), join(folder.path, 'state.db-wal')]
+    await using store = await openEmbeddedStore(folder.path)
+    const slot = (at: number) => [{ policyKey: 'p', policy: 'p', slot: at, reason: 'r' }]
+    await store.miss({ policyKey: 'p', fingerprint: 'f', until: 1 }, slot(1))
+    const { size: before } = await stat(log)
+    await store.miss({ policyKey: 'p', fingerprint: 'f', until: 2 }, slot(2))
+    const { size: after } = await stat(log)
+    expect(after).toBeGreaterThan(before)
+
+    const found = new Set<string>()
+    for (let size = before; size <= after; size += size < after - 64 ? 61 : 1) {
+      await using copy = await newFolder()
+      for (const file of [state, log]) await copyFile(file, join(copy.path, basename(file)))
+      await truncate(join(copy.path, 'state.db-wal'), size)
+      await using reopened = await openEmbeddedStore(copy.path)
+      const [schedule] = await reopened.schedules()
+      found.add(`${schedule?.until} ${(await reopened.unsentMissed()).map((one) => one.slot).join()}`)
+    }
+    expect([...found]).toEqual(['1 1', '2 1,2'])
+  }, 120_000)
 
   describe('says what is wrong with its folder', () => {
     test('a schema newer than this build is refused, with both names', async () => {
