@@ -31,32 +31,36 @@ test.each([1, 2, 3])(
 )
 
 test.each<[string, string, { posts: number; jobs: string[] }]>([
-  ['after an artifact was selected, before that is on the disk [K1]', 'before selected 1', { posts: 0, jobs: [] }],
-  ['after the intent, before the POST [K2]', 'after saveStep 1', { posts: 0, jobs: ['intended'] }],
-  ['after the answer, before it is on the disk [K4]', 'before release 1', { posts: 1, jobs: ['intended'] }],
-])('killed %s, it submits the artifact once in the end', { timeout: 60_000 }, async (_when, point, left) => {
-  await using site = await openSite()
-  await using harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-    'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
-    'projects/team/run.yaml': runYaml('first', 'team/release'),
-  })
-  await site.configure()
-  const witness = await Witness.of(site)
-  const args = ['once', '--config', site.configFile, '--wait']
+  ['after an artifact was selected, before that is on the disk', 'before selected 1', { posts: 0, jobs: [] }],
+  ['after the intent, before the POST', 'after saveStep 1', { posts: 0, jobs: ['intended'] }],
+  ['after the answer, before it is on the disk', 'before release 1', { posts: 1, jobs: ['intended'] }],
+])(
+  'killed %s, it submits the artifact once in the end [K1] [K2] [K4]',
+  { timeout: 60_000 },
+  async (_when, point, left) => {
+    await using site = await openSite()
+    await using harbor = await FakeHarbor.start()
+    await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+    await site.repository.commit({
+      'registries/harbor.yaml': await addHarbor(site, harbor),
+      'providers/dragonfly-eu.yaml': providerYaml(site),
+      'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
+      'projects/team/run.yaml': runYaml('first', 'team/release'),
+    })
+    await site.configure()
+    const witness = await Witness.of(site)
+    const args = ['once', '--config', site.configFile, '--wait']
 
-  const killed = await startCli(args, crashingAt(point)).ended()
-  const found = { posts: site.dragonfly.posts.length, jobs: witness.jobStates() }
-  const last = await cli(args)
+    const killed = await startCli(args, crashingAt(point)).ended()
+    const found = { posts: site.dragonfly.posts.length, jobs: witness.jobStates() }
+    const last = await cli(args)
 
-  expect(killed.signal, killed.stderr).toBe('SIGKILL')
-  expect(found).toEqual(left)
-  expect(last.code, last.stderr).toBe(0)
-  expect(site.dragonfly.posts.map(({ status }) => status)).toEqual([200])
-  const history = await witness.history()
-  expect([...intentFirst(history), ...boundedDuplicates(history)]).toEqual([])
-  expect((await reportsOn(site.repository)).map(({ report }) => report.spec.result)).toEqual(['Success'])
-})
+    expect(killed.signal, killed.stderr).toBe('SIGKILL')
+    expect(found).toEqual(left)
+    expect(last.code, last.stderr).toBe(0)
+    expect(site.dragonfly.posts.map(({ status }) => status)).toEqual([200])
+    const history = await witness.history()
+    expect([...intentFirst(history), ...boundedDuplicates(history)]).toEqual([])
+    expect((await reportsOn(site.repository)).map(({ report }) => report.spec.result)).toEqual(['Success'])
+  },
+)
