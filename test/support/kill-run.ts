@@ -159,10 +159,7 @@ async function prepare(site: Site, harbor: FakeHarbor, images: number): Promise<
 
   const from = Date.now() - HOURS_BEHIND * HOUR_MS
   await using store = await openEmbeddedStore(site.stateDir)
-  await store.apply(
-    (await store.applied())!,
-    (await store.schedules()).map((state) => ({ ...state, until: from })),
-  )
+  for (const state of await store.schedules()) await store.miss({ ...state, until: from }, [])
   const schedule = {
     policyKey: 'PreheatPolicy/harbor/nightly/hourly',
     policy: 'nightly/hourly',
