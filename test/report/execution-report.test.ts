@@ -237,7 +237,9 @@ spec:
       const { text } = renderExecutionReport(execution, [task], 'eu', 'names')
 
       keepsToSchema(text)
-      expect(text).toMatch(/peerNames:\n {10}- seed- {2}x{192}…\n {10}- seed-0 10\.0\.0\.5\n {10}- seed-1 10\.0\.0\.6\n/)
+      expect(text).toMatch(
+        /peerNames:\n {10}- seed- {2}x{192}…\n {10}- seed-0 10\.0\.0\.5\n {10}- seed-1 10\.0\.0\.6\n/,
+      )
     })
 
     it('names nobody where the engine did not', () => {

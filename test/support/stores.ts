@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe } from 'vitest'
+import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import { openPostgresStore } from '../../src/store/postgres.ts'
+import type { Store } from '../../src/store/store.ts'
+import { describeWithPostgres, Postgres } from './postgres.ts'
+import { temporaryFolder } from './repository.ts'
+
+/** A database of its own that outlives the stores that are opened on it. */
+export interface StorePlace extends AsyncDisposable {
+  open(): Promise<Store>
+}
+
+export type NewPlace = () => Promise<StorePlace>
+
+/** A suite for every store there is: the embedded one, and the shared one on a real PostgreSQL. */
+export function describeOnEachStore(suite: (newPlace: NewPlace) => void): void {
+  describe('on the embedded store', () => {
+    suite(newEmbeddedPlace)
+  })
+  describeWithPostgres('on PostgreSQL', () => {
+    let postgres: Postgres
+    beforeAll(async () => {
+      postgres = await Postgres.start()
+    }, 60_000)
+    afterAll(async () => {
+      await postgres[Symbol.asyncDispose]()
+    })
+    suite(async () => postgresPlace(await postgres.database()))
+  })
+}
+
+/** A store, and whether it is at work: who owns the clock does not move it meanwhile. */
+export function watched(store: Store): { readonly store: Store; isAtWork(): boolean } {
+  let calls = 0
+  const counting = new Proxy(store, {
+    get(target, name) {
+      const value = Reflect.get(target, name) as unknown
+      if (typeof value !== 'function') return value
+      return (...args: unknown[]) => {
+        calls++
+        return (value as (...all: unknown[]) => Promise<unknown>).apply(target, args).finally(() => calls--)
+      }
+    },
+  })
+  return { store: counting, isAtWork: () => calls > 0 }
+}
+
+async function newEmbeddedPlace(): Promise<StorePlace> {
+  const folder = await temporaryFolder()
+  return {
+    open: () => openEmbeddedStore(folder.path),
+    [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
+  }
+}
+
+function postgresPlace(url: string): StorePlace {
+  return {
+    open: async () => (await openPostgresStore(url)).store,
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+}
