@@ -619,7 +619,11 @@ export class Daemon {
       beat('reports')
       if (this.#flushAt !== undefined && this.#flushAt <= clock.now()) {
         this.#flushAt = undefined
-        const sent = await this.send(stop)
+        const sent = await this.send(stop).catch((error: unknown) => {
+          // Cut off by a stop, say: then it is done once all work has ended.
+          this.#flushAt = clock.now()
+          throw error
+        })
         if (sent === 'failed' || sent === 'over-budget') this.#flushWithin(FLUSH_AGAIN_MS)
         else await this.#ports.store.prune(clock.now())
       }

@@ -9,6 +9,7 @@ import { openFolderPublisher } from '../src/git/publish.ts'
 import { EdgeError } from '../src/model/errors.ts'
 import type { Delivery } from '../src/model/delivery.ts'
 import type { Event } from '../src/model/events.ts'
+import type { Publisher } from '../src/model/source.ts'
 import { DaemonOperations } from '../src/operate.ts'
 import { openEmbeddedStore } from '../src/store/embedded.ts'
 import type { Store } from '../src/store/store.ts'
@@ -28,10 +29,13 @@ interface Place extends AsyncDisposable {
   readonly clock: ManualClock
   readonly source: MemorySource
   readonly engine: MemoryEngine
+  readonly publisher: Publisher
   readonly events: Event[]
   readonly daemon: Daemon
   readonly operations: DaemonOperations
   readonly policyFile: string
+  /** Stops the daemon, and waits for its end. */
+  stop(): Promise<void>
   /** Moves the clock from sleeper to sleeper until it is so. */
   until(isSo: () => boolean | Promise<boolean>): Promise<void>
   /** `Success of push app:v1`: what has ended, oldest first. */
@@ -56,12 +60,13 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
   const source = new MemorySource(artifacts)
   const engine = new MemoryEngine()
   const events: Event[] = []
+  const publisher = openFolderPublisher(join(folder.path, 'reports'))
   const daemon = new Daemon({
     election: undefined,
     beat: () => undefined,
     source: openFolderSource(join(folder.path, 'config')),
     reader: readerOf({ source: { type: 'dir', dir: '', matchLabels: {}, intervalMs: 60_000 } } as never),
-    publisher: openFolderPublisher(join(folder.path, 'reports')),
+    publisher,
     store,
     drivers: { engine: () => Promise.resolve(engine), source: () => Promise.resolve(source) },
     clock,
@@ -87,8 +92,13 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
     clock,
     source,
     engine,
+    publisher,
     events,
     daemon,
+    async stop() {
+      stop.abort(new Error('the test is over'))
+      await running
+    },
     policyFile: join(folder.path, 'config', 'projects/library/release.yaml'),
     operations: new DaemonOperations(daemon, store, clock, 'test'),
     async until(isSo) {
@@ -104,8 +114,7 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
         event.name === 'execution.ended' ? `${event.execution.result} ${event.execution.cause.type}` : [],
       ),
     async [Symbol.asyncDispose]() {
-      stop.abort(new Error('the test is over'))
-      await running
+      await one.stop()
       await store[Symbol.asyncDispose]()
       await folder[Symbol.asyncDispose]()
     },
@@ -354,6 +363,24 @@ test('an execution whose tasks are done, and whose worker was gone before it end
   await one.until(() => one.ended().length > 0)
 
   expect(await one.store.execution(left.id)).toMatchObject({ state: 'Ended', result: 'Success' })
+})
+
+test('a report that a stop cuts off is committed before the daemon ends', async () => {
+  await using one = await place({})
+  const publish = one.publisher.publish.bind(one.publisher)
+  let isCutOff = false
+  one.publisher.publish = async (edits, message, during) => {
+    if (isCutOff) return await publish(edits, message, during)
+    isCutOff = true
+    await once(during, 'abort')
+    throw during.reason
+  }
+  await one.operations.begin('release', ADA)
+  await one.until(() => isCutOff && one.ended().length > 0)
+
+  await one.stop()
+
+  expect(await one.store.unsentReports(1)).toEqual([])
 })
 
 test('a tag that moves while its image is preheated is named by the execution that selected it [R6]', async () => {

@@ -42,10 +42,9 @@ test(
       'projects/team/run.yaml': runYaml('first', 'team/release'),
     })
     await site.configure()
-    // Between the claim of a task and its intent, tags are asked for once more.
     let isFull = false
-    harbor.onRequest = ({ path }) => {
-      if (isFull || site.dragonfly.posts.length < 4 || !path.endsWith('/v1')) return
+    site.dragonfly.onPost = () => {
+      if (isFull || site.dragonfly.posts.length < 4) return
       isFull = true
       limitFiles(daemon, 0)
     }
