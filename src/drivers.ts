@@ -34,6 +34,7 @@ export class OpenDrivers implements Drivers, AsyncDisposable {
   readonly #ports: DriverPorts
   readonly #engines = new Map<string, Opened<Engine>>()
   readonly #sources = new Map<string, Opened<ArtifactSource>>()
+  readonly #keys = new WeakMap<Provider | Registry, string>()
 
   constructor(ports: DriverPorts) {
     this.#ports = ports
@@ -57,13 +58,20 @@ export class OpenDrivers implements Drivers, AsyncDisposable {
     await Promise.all(all.flatMap((one) => (one.status === 'fulfilled' ? [one.value[Symbol.asyncDispose]()] : [])))
   }
 
+  /** Each step of a task asks, mostly with the very same settings. */
+  #keyOf(settings: Provider | Registry): string {
+    const known = this.#keys.get(settings) ?? JSON.stringify(settings)
+    this.#keys.set(settings, known)
+    return known
+  }
+
   /** A driver that could not be opened is tried again the next time. */
   async #opened<T extends AsyncDisposable, S extends Provider | Registry>(
     drivers: Map<string, Opened<T>>,
     settings: S,
     open: (mine: S) => Promise<T>,
   ): Promise<T> {
-    const key = JSON.stringify(settings)
+    const key = this.#keyOf(settings)
     const replicas = this.#ports.replicas()
     const revision = `${replicas} ${await this.#ports.tlsRevision(settings.tls)}`
     const known = drivers.get(key)

@@ -84,16 +84,16 @@ export class TaskLoop {
   /** Tasks of those steps: a lease that runs out under a long step is no reason to take it twice. */
   readonly #tasks = new Set<string>()
   readonly #snapshots = new Map<string, Promise<Snapshot | undefined>>()
-  /** Looks at executions of which a task has settled. */
-  readonly #looks = new Set<Promise<void>>()
-  /** Executions that are being ended. */
-  readonly #ending = new Set<string>()
+  /** Looks at executions of which a task has settled, by execution, until they have ended that are over. */
+  readonly #looks = new Map<string, Promise<void>>()
+  /** Those of which another one has settled meanwhile. */
+  readonly #settledSince = new Set<string>()
   readonly #breakers = new Map<string, Breaker>()
   readonly #questions = new Map<string, Promise<void>>()
   /** Artifacts by registry that engines may be pulling: when it was counted, and what was begun since. */
   readonly #open = new Map<string, number>()
   /** What was due when it was counted, less what was claimed since. */
-  #counted: { readonly at: Instant; readonly work: DueWork[] } | undefined
+  #counted: { readonly at: Instant; readonly work: DueWork[]; nextDueAt: Instant | undefined } | undefined
   #rest = new AbortController()
   #failure: { readonly error: unknown } | undefined
 
@@ -130,7 +130,7 @@ export class TaskLoop {
    * @throws what a step threw that is neither the engine's fault nor a shutdown: a bug, or a store that failed
    */
   async run(enough: (nextDueAt: Instant | undefined) => boolean, stop: AbortSignal, abort: AbortSignal): Promise<void> {
-    const { store, clock } = this.#ports
+    const { clock } = this.#ports
     const over = new AbortController()
     const renewing = this.#renewLeases(over.signal)
     try {
@@ -138,8 +138,8 @@ export class TaskLoop {
         this.#rest = new AbortController()
         const rest = this.#rest.signal
         if ((await this.#claimDue(abort)) > 0) continue
-        const nextDueAt = await store.nextDueAt()
-        if (this.#steps.size === 0 && this.#looks.size === 0 && enough(nextDueAt)) return
+        const nextDueAt = await this.#nextDueAt()
+        if (this.#isIdle() && enough(nextDueAt)) return
         const now = clock.now()
         const recountAt = (this.#counted?.at ?? now) + COUNT_EVERY_MS
         await this.#sleepUntil(
@@ -152,7 +152,7 @@ export class TaskLoop {
       }
     } finally {
       await Promise.allSettled([...this.#steps.keys(), ...this.#questions.values()])
-      await Promise.allSettled(this.#looks)
+      await Promise.allSettled(this.#looks.values())
       over.abort()
       await renewing
     }
@@ -181,12 +181,25 @@ export class TaskLoop {
     }
   }
 
+  /** By the last count and what was released since, as long as there are steps under way: each end of one asks. */
+  async #nextDueAt(): Promise<Instant | undefined> {
+    const { store } = this.#ports
+    if (this.#isIdle() || this.#counted === undefined) return await store.nextDueAt()
+    const counted = this.#counted
+    counted.nextDueAt ??= (await store.nextDueAt()) ?? Infinity
+    return counted.nextDueAt
+  }
+
+  #isIdle(): boolean {
+    return this.#steps.size === 0 && this.#looks.size === 0
+  }
+
   /** Claims what is due and may be done now; returns how many steps it began. */
   async #claimDue(abort: AbortSignal): Promise<number> {
     const { store, clock } = this.#ports
     const now = clock.now()
     if (this.#counted === undefined || this.#steps.size === 0 || now - this.#counted.at >= COUNT_EVERY_MS) {
-      this.#counted = { at: now, work: await store.due(now) }
+      this.#counted = { at: now, work: await store.due(now), nextDueAt: undefined }
       this.#open.clear()
     }
     const { work } = this.#counted
@@ -270,6 +283,8 @@ export class TaskLoop {
     const next = scrubbed(await step(task, { engine, source, store, clock, random }, abort), scrub)
     // A crash between the answer and this write repeats one look, or one submission whose id nobody knew.
     const alongWith = await store.release(next)
+    if (!isSettled(next) && this.#counted?.nextDueAt !== undefined)
+      this.#counted.nextDueAt = Math.min(this.#counted.nextDueAt, next.nextAt)
     emit({ name: 'task.changed', task: next })
     this.#heed(task, next)
     for (const executionId of isSettled(next) ? [next.executionId, ...alongWith] : alongWith)
@@ -288,28 +303,30 @@ export class TaskLoop {
 
   /**
    * Ends an execution if none of its tasks is open. Beside the steps, because an execution may take a while to end and
-   * no task is to wait for that; of several tasks that settle at once the first to see it does it.
+   * no task is to wait for that; tasks that settle during a look are one more look together.
    */
   endIfSettled(executionId: string, abort: AbortSignal): void {
-    const looked = this.#end(executionId, abort)
+    if (this.#looks.has(executionId)) {
+      this.#settledSince.add(executionId)
+      return
+    }
+    const look = this.#end(executionId, abort)
       .catch((error: unknown) => {
         if (!abort.aborted) this.#failure ??= { error }
       })
       .finally(() => {
-        this.#looks.delete(looked)
+        this.#looks.delete(executionId)
+        if (this.#settledSince.delete(executionId)) this.endIfSettled(executionId, abort)
         this.#rest.abort()
       })
-    this.#looks.add(looked)
+    this.#looks.set(executionId, look)
   }
 
   async #end(executionId: string, abort: AbortSignal): Promise<void> {
     if (await this.#ports.store.hasOpenTasks(executionId)) return
-    if (this.#ending.has(executionId)) return
-    this.#ending.add(executionId)
     try {
       await this.#ports.onExecutionSettled(executionId, abort)
     } finally {
-      this.#ending.delete(executionId)
       this.#snapshots.delete(executionId)
     }
   }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from 'kysely'
+import { sql, type Kysely, type RawBuilder, type SelectQueryBuilder, type Transaction } from 'kysely'
 import type { Instant } from '../model/duration.ts'
 import type { Delivery } from '../model/delivery.ts'
 import type { Evidence, LedgerEntry } from '../model/evidence.ts'
@@ -300,20 +300,16 @@ export class KyselyStore implements Store {
 
   async saveStep(task: OpenTask): Promise<void> {
     const saved = await this.#steps.run((db) =>
-      this.#held(db, task.id)
-        .set({ state: task.state, next_at: task.nextAt, body: JSON.stringify(task) })
-        .executeTakeFirst(),
+      this.#ifHeld(db, task.id, sql`state = ${task.state}, next_at = ${task.nextAt}, body = ${JSON.stringify(task)}`),
     )
-    if (saved.numUpdatedRows === 0n) throw new LeaseLost(task.id)
+    if (!saved) throw new LeaseLost(task.id)
   }
 
   async release(task: Task): Promise<readonly string[]> {
     const others = await this.#steps.run(async (db) => {
       const { state, next_at, lease_until, body } = taskRow(task)
-      const { numUpdatedRows } = await this.#held(db, task.id)
-        .set({ state, next_at, lease_until, body })
-        .executeTakeFirst()
-      if (numUpdatedRows === 0n) return undefined
+      const set = sql`state = ${state}, next_at = ${next_at}, lease_until = ${lease_until}, body = ${body}`
+      if (!(await this.#ifHeld(db, task.id, set))) return undefined
       if (isSettled(task) && task.state === 'Succeeded' && task.evidence !== undefined) {
         await remember(db, task, task.evidence)
         return settleAlong(db, task)
@@ -341,14 +337,17 @@ export class KyselyStore implements Store {
     })
   }
 
-  /** An open task that this worker has. */
-  #held(db: Transaction<Tables>, id: string) {
-    return db
-      .updateTable('tasks')
-      .where('id', '=', id)
-      .where('next_at', 'is not', null)
-      .where('lease_until', '>', 0)
-      .where('lease_owner', '=', this.#flavour.worker)
+  /**
+   * Updates an open task that this worker has. Written out, as each step of a task does it twice: to build it costs as
+   * much as to run it (12 and 6 µs).
+   * @returns whether this worker has it
+   */
+  async #ifHeld(db: Transaction<Tables>, id: string, set: RawBuilder<unknown>): Promise<boolean> {
+    const { numAffectedRows } = await sql`
+      update tasks set ${set}
+      where id = ${id} and next_at is not null and lease_until > 0 and lease_owner = ${this.#flavour.worker}
+    `.execute(db)
+    return numAffectedRows !== undefined && numAffectedRows > 0n
   }
 
   async releaseLeases(): Promise<void> {

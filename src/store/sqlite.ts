@@ -24,6 +24,7 @@ const DURABLE = [
   'synchronous = FULL',
   'foreign_keys = ON',
   'busy_timeout = 5000',
+  'wal_autocheckpoint = 8000',
   'journal_size_limit = 67108864',
 ]
 

@@ -1,5 +1,9 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { runFloor, runIdeal, runScript, type Believed, type Place } from './contenders.ts'
+import { fileURLToPath } from 'node:url'
+import type { ClientName, ClientWork } from './client.ts'
+import type { Believed } from './contenders.ts'
 import { HARBOR, modelHarbor, modelScript } from './harbor-model.ts'
 import { historyOf, type History } from './history.ts'
 import { runPreheatd, type Ran } from './preheatd.ts'
@@ -144,17 +148,21 @@ async function measuredRun(basis: Basis, nodeArgs: readonly string[]): Promise<{
     if (contender === 'preheatd') {
       ran = await runPreheatd(scenario, place, nodeArgs)
       believed = ran.believed
-    } else believed = await CLIENTS[contender as keyof typeof CLIENTS](scenario, place)
+    } else believed = await runClient({ contender: contender as ClientName, scenario, place })
     history = historyOf(await engine.log())
   }
   return { run: runOf(basis, history, believed, ran, foreignUse(before, await machineUse())), believed }
 }
 
-const CLIENTS = {
-  floor: runFloor,
-  ideal: runIdeal,
-  seq: (scenario: Scenario, place: Place) => runScript(scenario, place, 1),
-  par10: (scenario: Scenario, place: Place) => runScript(scenario, place, 10),
+/** In a process of its own that has just started, as preheatd is: one that ran before is twice as fast. */
+async function runClient(work: ClientWork): Promise<Believed> {
+  const child = fork(fileURLToPath(new URL('client.ts', import.meta.url)), [JSON.stringify(work)])
+  const ended = once(child, 'exit')
+  const sent = once(child, 'message') as Promise<[readonly (readonly [number, string])[]]>
+  const [code] = (await Promise.race([ended, sent.then(() => ended)])) as [number]
+  if (code !== 0) throw new Error(`${work.contender} ended with ${code}`)
+  const [believed] = await sent
+  return new Map(believed)
 }
 
 function runOf(

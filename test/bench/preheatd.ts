@@ -65,8 +65,8 @@ function pollSchedule(scenario: Scenario): string[] {
   const first = visibleMs(scenario)
   // A row is a little younger for who was told of it by an answer. From 10 s up preheatd allows for that itself.
   const margin = (visibilityMs?.[0] ?? first) >= 10_000 ? 0 : 20
-  const ages = visibilityMs?.slice(0, 4) ?? [1, 2, 4, 8].map((times) => times * Math.max(500, first))
-  return ages.map((ms) => `${Math.max(500, Math.ceil(ms) + margin)}ms`)
+  const ages = visibilityMs?.slice(0, 4) ?? [1, 2, 4, 8].map((times) => times * first)
+  return ages.map((ms) => `${Math.ceil(ms) + margin}ms`)
 }
 
 // A report of ten thousand tasks is 7 MB of YAML in block style: its lines are read as they are written.
