@@ -13,11 +13,7 @@ import type {
   UsedRun,
 } from '../../src/store/store.ts'
 import { digest, EXAMPLE_AT, execution, located, policy, task } from '../support/examples.ts'
-
-/** A database of its own that outlives the stores that are opened on it. */
-export interface StorePlace extends AsyncDisposable {
-  open(): Promise<Store>
-}
+import type { NewPlace } from '../support/stores.ts'
 
 const NOW = EXAMPLE_AT
 const LEASE_MS = 60_000
@@ -29,7 +25,7 @@ const SUBMITTING = { ...EU, kind: 'submitting' } as const
 const RUNNING = { ...EU, kind: 'running' } as const
 
 /** What every store must do. Each implementation's test file is one call of this. */
-export function describesAStore(newPlace: () => Promise<StorePlace>): void {
+export function describesAStore(newPlace: NewPlace): void {
   describe('the configuration in force', () => {
     test('there is none before the first apply', async () => {
       await using place = await newPlace()

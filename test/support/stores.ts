@@ -6,7 +6,7 @@ import { describeWithPostgres, Postgres } from './postgres.ts'
 import { temporaryFolder } from './repository.ts'
 
 /** A database of its own that outlives the stores that are opened on it. */
-export interface StorePlace extends AsyncDisposable {
+interface StorePlace extends AsyncDisposable {
   open(): Promise<Store>
 }
 
