@@ -19,7 +19,7 @@ interface Bench extends AsyncDisposable {
   readonly events: Event[]
   readonly settled: string[]
   /** Is the store? */
-  isAtWork(): boolean
+  readonly isAtWork: () => boolean
   /** What ending an execution waits for. */
   ending: () => Promise<void>
   loop(limits?: Partial<Limits>): TaskLoop
@@ -115,7 +115,7 @@ async function runHeldBack(one: Bench, loop: TaskLoop): Promise<void> {
 
 /** Moves the clock from sleeper to sleeper until it is so. */
 async function until(isSo: () => Promise<boolean>, { clock, isAtWork }: Bench): Promise<void> {
-  for (let moves = 0; moves < 10_000; ) {
+  for (let moves = 0; moves < 10_000;) {
     if (await isSo()) return
     await new Promise(setImmediate)
     if (isAtWork() || clock.nextWake === undefined) continue

@@ -30,7 +30,7 @@ export function describeOnEachStore(suite: (newPlace: NewPlace) => void): void {
 }
 
 /** A store, and whether it is at work: who owns the clock does not move it meanwhile. */
-export function watched(store: Store): { readonly store: Store; isAtWork(): boolean } {
+export function watched(store: Store): { readonly store: Store; readonly isAtWork: () => boolean } {
   let calls = 0
   const counting = new Proxy(store, {
     get(target, name) {
