@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { setMaxListeners } from 'node:events'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { executions } from './commands/executions.ts'
 import { explain } from './commands/explain.ts'
@@ -27,6 +28,8 @@ import { version } from './version.ts'
 /** Runs one command line. @returns the exit code */
 async function main(argv: readonly string[], io: Io): Promise<Exit> {
   const stop = new AbortController()
+  // One for each wait under way, and those are bounded; Node warns from the eleventh on.
+  setMaxListeners(0, stop.signal)
   // The first signal stops taking work; a second one, while work under way is being ended, leaves at once.
   for (const [name, code] of [
     ['SIGINT', 130],

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { Digest } from '../model/artifact.ts'
 import type { Clock } from '../model/clock.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
@@ -27,24 +28,30 @@ export async function movedTags(
 ): Promise<MovedTag[]> {
   const selectors = selectorsOf(tasks)
   if (selectors.size === 0) return []
+  signal.throwIfAborted()
   const moved: MovedTag[] = []
   const enough = new AbortController()
-  const both = AbortSignal.any([signal, enough.signal])
+  setMaxListeners(0, enough.signal)
+  const stop = () => {
+    enough.abort(signal.reason)
+  }
+  signal.addEventListener('abort', stop, { once: true })
   const ask = async ([artifact, { repository, tag, digest: selected }]: [string, Selector]) => {
     try {
       const source = await open()
-      const digest = await source.resolve(repository, tag, both)
+      const digest = await source.resolve(repository, tag, enough.signal)
       if (digest !== selected) moved.push({ artifact, digest })
     } catch (error) {
-      if (both.aborted) return
+      if (enough.signal.aborted) return
       if (!(error instanceof EdgeError || error instanceof OperatorError)) throw error
       if (error instanceof OperatorError || error.fault === 'unavailable') enough.abort()
     }
   }
-  const late = clock.sleepUntil(clock.now() + PATIENCE_MS, both).catch(() => undefined)
+  const late = clock.sleepUntil(clock.now() + PATIENCE_MS, enough.signal).catch(() => undefined)
   try {
     await Promise.race([Promise.all([...selectors].map(ask)), late])
   } finally {
+    signal.removeEventListener('abort', stop)
     enough.abort()
   }
   signal.throwIfAborted()

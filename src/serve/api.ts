@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { Hono, type Context } from 'hono'
 import { bodyLimit } from 'hono/body-limit'
 import { methodNotAllowed } from 'hono/method-not-allowed'
@@ -211,7 +212,12 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
       throw new Refusal(503, 'PH8112', `${MAX_INQUIRIES} questions are being answered already`)
     inquiries++
     try {
-      return await withDeadline(ms, closing, (open) => ask(AbortSignal.any([open, c.req.raw.signal])))
+      return await withDeadline(ms, closing, (open) => {
+        const signal = AbortSignal.any([open, c.req.raw.signal])
+        // One for each request that the answer takes, and those are bounded.
+        setMaxListeners(0, signal)
+        return ask(signal)
+      })
     } catch (error) {
       if (closing.aborted) throw new Refusal(503, 'PH8107', 'the daemon stopped before it had the answer')
       if (error instanceof DeadlineError)

@@ -121,6 +121,27 @@ test('a registry that hangs is waited for a minute, and let go', async () => {
   expect(letGo?.aborted).toBe(true)
 })
 
+test('of hundreds of tags that are asked for at once nothing is warned of', async () => {
+  const source = new AskedSource()
+  const warnings: Error[] = []
+  const warn = (warning: Error) => warnings.push(warning)
+  process.on('warning', warn)
+  source.answer = (_tag, signal) => {
+    signal.addEventListener('abort', () => undefined)
+    return Promise.resolve(digest(1))
+  }
+  const tasks = Array.from({ length: 30 }, (_, n) =>
+    preheated(['v1'], { subject: artifact({ repository: `library/app-${n}`, tags: ['v1'] }) }),
+  )
+
+  await movedTags(tasks, source.open, new ManualClock(EXAMPLE_AT), never)
+  await new Promise(setImmediate)
+  process.off('warning', warn)
+
+  expect(source.asked).toHaveLength(30)
+  expect(warnings).toEqual([])
+})
+
 test('a shutdown does not wait for the registry, and claims nothing', async () => {
   const source = new AskedSource()
   source.answer = () => new Promise(() => undefined)
