@@ -16,14 +16,15 @@ const KEPT_SQL_LENGTH = 2000
 const UNUSABLE = /^SQLITE_(?:CANTOPEN|CORRUPT|FULL|IOERR|NOTADB|PERM|READONLY|NOLFS)/
 
 /**
- * A write is on the disk when it returns: FULL syncs the log at every commit. The log is cut back after a large
- * transaction.
+ * Who opens it while another process reads or recovers it waits for that, from the first of these on. A write is on the
+ * disk when it returns: FULL syncs the log at every commit. The log is moved into the database every 32 MB, since a task's
+ * row is written five times and mostly the last of them counts; it is cut back after a large transaction.
  */
 const DURABLE = [
+  'busy_timeout = 5000',
   'journal_mode = WAL',
   'synchronous = FULL',
   'foreign_keys = ON',
-  'busy_timeout = 5000',
   'wal_autocheckpoint = 8000',
   'journal_size_limit = 67108864',
 ]

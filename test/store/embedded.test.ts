@@ -48,6 +48,20 @@ describe('the embedded store', () => {
     for (const file of files) expect([file, await mode(join(dir, file))]).toEqual([file, '600'])
   })
 
+  test('waits for another process that has the file for a moment', async () => {
+    await using folder = await newFolder()
+    const file = join(folder.path, 'state.db')
+    const holder = spawn(process.execPath, ['--input-type=module', '-e', HOLDER, file], { stdio: ['pipe', 'pipe', 2] })
+    await once(holder.stdout!, 'data')
+    // It lets go by its own clock: opening waits in this thread.
+    holder.stdin!.write('let go soon')
+
+    await using store = await openEmbeddedStore(folder.path)
+
+    expect(await store.applied()).toBeUndefined()
+    expect(await once(holder, 'close')).toEqual([0, null])
+  })
+
   test('takes back a state.db that others could read', async () => {
     await using folder = await newFolder()
     await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
@@ -352,6 +366,19 @@ interface Writer extends AsyncDisposable {
   lastNumber(): number | undefined
   stderr(): string
 }
+
+/** Has the file for itself, says so, and lets go of it half a second after it is told. */
+const HOLDER = `
+  import Database from 'libsql'
+  const db = new Database(process.argv[1])
+  db.exec('create table other (a); begin exclusive')
+  process.stdout.write('mine')
+  process.stdin.once('data', () => setTimeout(() => {
+    db.exec('commit')
+    db.close()
+    process.exit()
+  }, 500))
+`
 
 function startWriter(dir: string, from = 0): Writer {
   const script = fileURLToPath(new URL('./writer.ts', import.meta.url))
