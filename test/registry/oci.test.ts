@@ -301,8 +301,8 @@ describe('pages of tags', () => {
 
       expect(listed).toHaveLength(tags.length + names.length - 1)
       expect(server.requests).toHaveLength(5 + 50 + 4_999)
-      // 500 MB went over the wire; a candidate is some hundred bytes.
-      expect(heldBytes() - before).toBeLessThan(32e6)
+      // 500 MB went over the wire; a candidate is some hundred bytes (20 MB in all on Node 20, 44 MB on Node 24).
+      expect(heldBytes() - before).toBeLessThan(80e6)
       expect(new Set(listed.map(({ repository }) => repository)).size).toBe(names.length)
     },
   )
