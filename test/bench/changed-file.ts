@@ -7,7 +7,7 @@ import type { Source } from '../../src/model/source.ts'
 import { reconcile } from '../../src/reconcile.ts'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { git, logGit, temporaryFolder } from '../support/repository.ts'
-import { heapBytes } from './heap.ts'
+import { heapBytes } from '../support/heap.ts'
 import type { Cost } from './measure.ts'
 
 /** What a process cost that goes from commit to commit, of each of which one file differs. */

@@ -4,7 +4,7 @@ import { SlotCalculator } from '../../src/model/schedule.ts'
 import { byText } from '../../src/plan/order.ts'
 import { dueSlots, nextSlotOf, rearm, Timetable } from '../../src/trigger/scheduler.ts'
 import { located, scheduledPolicy } from '../support/examples.ts'
-import { heapBytes } from './heap.ts'
+import { heapBytes } from '../support/heap.ts'
 import { spreadOf, type Spread } from './measure.ts'
 
 /** What many schedules cost a daemon that waits for them. */
