@@ -283,14 +283,13 @@ export function isUsed({ name, digest }: PreheatRun, used: ReadonlySet<string>):
 
 function executionOfRun(run: PreheatRun, applied: Applied, now: Instant): Selecting | CannotBegin {
   try {
-    const policies = ofKind(applied.objects, 'PreheatPolicy').map(({ resource }) => resource)
     const cause: Cause = { type: 'manual', run: { name: run.name, digest: run.digest, reason: run.reason } }
     if (isArtifactRun(run)) {
       const execution = newExecution(run.ownPolicy, cause, now, undefined, applied, now)
       // No execution of a policy, not even of one that is called like it.
       return { ...execution, policyKey: resourceKey(run) }
     }
-    return newExecution(policyNamed(run.policy, policies), cause, now, run.refresh, applied, now)
+    return newExecution(policyNamed(run.policy, applied), cause, now, run.refresh, applied, now)
   } catch (error) {
     if (error instanceof CannotBegin) return error
     throw error
@@ -307,10 +306,9 @@ export async function beginManual(
   applied: Applied,
   { store, clock, emit }: BeginPorts,
 ): Promise<Selecting> {
-  const policies = ofKind(applied.objects, 'PreheatPolicy').map(({ resource }) => resource)
   const now = clock.now()
   const execution = newExecution(
-    policyNamed(name, policies),
+    policyNamed(name, applied),
     { type: 'manual', acceptedAt: now, by, ...(reason !== '' && { reason }) },
     now,
     undefined,
@@ -322,11 +320,12 @@ export async function beginManual(
   return execution
 }
 
-function policyNamed(name: string, policies: readonly PreheatPolicy[]): PreheatPolicy {
-  const found = findPolicy(name, policies)
-  if (!found.ok) throw new CannotBegin(found.message)
-  if (!found.policy.enabled) throw new CannotBegin(`policy ${policyAddress(found.policy)} is disabled`)
-  return found.policy
+function policyNamed(name: string, { objects }: Applied): PreheatPolicy {
+  const named = findPolicy(name, ofKind(objects, 'PreheatPolicy'))
+  if (!named.ok) throw new CannotBegin(named.message)
+  const { resource } = named.found
+  if (!resource.enabled) throw new CannotBegin(`policy ${policyAddress(resource)} is disabled`)
+  return resource
 }
 
 /** A commit and what it declares. */

@@ -22,6 +22,7 @@ import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
 import { warmth } from './execution/warmth.ts'
 import { waitFor } from './deadline.ts'
 import { explain } from './explain.ts'
+import type { Peers } from './report/execution-report.ts'
 import { parseRuns } from './report/runs.ts'
 import { Bell } from './bell.ts'
 import { Closers } from './closers.ts'
@@ -76,7 +77,7 @@ interface DaemonSettings {
   readonly flushRestMs: number
   readonly maxCommitsPerHour: number
   /** Whether reports name the peers that hold blobs. */
-  readonly peers: 'counts' | 'names'
+  readonly peers: Peers
   /** Executions that select at once. */
   readonly selections: number
   /** HTTP requests at once. */

@@ -88,17 +88,13 @@ const COLD: Pick<Store, 'warm'> = { warm: () => Promise.resolve([]) }
 
 /** @throws {CannotBegin} saying why there is none */
 function policyNamed(name: string, { objects, stalled, problems }: Config): Located<PreheatPolicy> {
-  const located = executables(objects)
-  const found = findPolicy(
-    name,
-    located.map(({ resource }) => resource),
-  )
-  if (found.ok) return located.find(({ resource }) => resource === found.policy)!
+  const named = findPolicy(name, executables(objects))
+  if (named.ok) return named.found
   const broken = stalled.find(({ key }) => key?.endsWith(`/${name}`))
   const problem = problems.find(({ file, severity }) => file === broken?.file && severity === 'error')
   throw new CannotBegin(
     broken === undefined || problem === undefined
-      ? found.message
+      ? named.message
       : `${name} is Stalled: ${problem.file}:${problem.line}: ${problem.code} ${problem.message}`,
   )
 }

@@ -7,7 +7,7 @@ import type { Event } from './model/events.ts'
 import type { Execution } from './model/execution.ts'
 import { findPolicy } from './model/find-policy.ts'
 import { policyAddress, type PreheatPolicy } from './model/policy.ts'
-import { executables, ofKind, resourceKey } from './model/resource.ts'
+import { executables, ofKind, type Located } from './model/resource.ts'
 import type { Task } from './model/task.ts'
 import type {
   Asked,
@@ -51,7 +51,7 @@ export class DaemonOperations implements Operations {
   }
 
   async executions(policy: string | undefined, limit: number): Promise<readonly ExecutionView[]> {
-    const key = policy === undefined ? undefined : this.#executed(policy)
+    const key = policy === undefined ? undefined : this.#among(policy, executables(this.#objects())).key
     const views: ExecutionView[] = []
     for (const execution of await this.#store.recent(key, limit))
       views.push(executionView({ execution, tasks: await this.#store.tasks(execution.id) }, causeText))
@@ -86,7 +86,7 @@ export class DaemonOperations implements Operations {
   }
 
   async invalidate(provider: string): Promise<number> {
-    const known = ofKind(this.#daemon.applied?.objects ?? [], 'Provider').map(({ resource }) => resource.name)
+    const known = ofKind(this.#objects(), 'Provider').map(({ resource }) => resource.name)
     if (!known.includes(provider))
       throw new CannotBegin(
         `no provider is called ${JSON.stringify(provider)}; there are ${known.join(', ') || 'none'}`,
@@ -101,7 +101,7 @@ export class DaemonOperations implements Operations {
   }
 
   #slots(policy: string, count: number): readonly Instant[] {
-    const found = this.#policy(policy)
+    const found = this.#policy(policy).resource
     const slots = nextSlots(found, this.#clock.now(), count)
     if (slots.length === 0) throw new CannotBegin(`policy ${policyAddress(found)} has no schedule that fires`)
     return slots
@@ -131,26 +131,22 @@ export class DaemonOperations implements Operations {
     return this.#daemon.journal().filter(({ event }) => isAbout(event, executionId))
   }
 
-  #policy(name: string): PreheatPolicy {
-    const policies = ofKind(this.#daemon.applied?.objects ?? [], 'PreheatPolicy').map(({ resource }) => resource)
-    const found = findPolicy(name, policies)
-    if (!found.ok) throw new CannotBegin(found.message)
-    return found.policy
+  #policy(name: string): Located<PreheatPolicy> {
+    return this.#among(name, ofKind(this.#objects(), 'PreheatPolicy'))
   }
 
-  /** The key under which executions are kept of a policy, or of a run with artifacts of its own. */
-  #executed(name: string): string {
-    const located = executables(this.#daemon.applied?.objects ?? [])
-    const found = findPolicy(
-      name,
-      located.map(({ resource }) => resource),
-    )
-    if (!found.ok) throw new CannotBegin(found.message)
-    return located.find(({ resource }) => resource === found.policy)!.key
+  #among(name: string, located: readonly Located<PreheatPolicy>[]): Located<PreheatPolicy> {
+    const named = findPolicy(name, located)
+    if (!named.ok) throw new CannotBegin(named.message)
+    return named.found
+  }
+
+  #objects(): readonly Located[] {
+    return this.#daemon.applied?.objects ?? []
   }
 
   #keyOf(policy: string | undefined): string {
-    return policy === undefined ? '*' : resourceKey(this.#policy(policy))
+    return policy === undefined ? '*' : this.#policy(policy).key
   }
 }
 

@@ -10,6 +10,7 @@ import type { Problem } from './model/problem.ts'
 import { Secret } from './model/secret.ts'
 import { isLoopback, parseAddress } from './serve/address.ts'
 import type { ChannelSettings } from './notify/channel.ts'
+import type { Peers } from './report/execution-report.ts'
 import type { SourceRef } from './model/source-ref.ts'
 import type { Binding, SecretsSettings } from './secrets.ts'
 
@@ -70,7 +71,7 @@ type ReportsSettings = {
   readonly flushRestMs: number
   readonly maxCommitsPerHour: number
   /** What of the peers goes into reports, beside how many: host names and addresses. */
-  readonly peers: 'counts' | 'names'
+  readonly peers: Peers
 } & (
   | {
       readonly type: 'git'

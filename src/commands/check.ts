@@ -2,7 +2,7 @@ import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import type { Drivers } from '../execution/loop.ts'
 import { codes } from '../model/codes.ts'
-import { ofKind, type Located } from '../model/resource.ts'
+import { executables, ofKind, type Located } from '../model/resource.ts'
 import { targetsOf } from '../model/targets.ts'
 import type { Finding } from './check/finding.ts'
 import { checkProvider } from './check/provider.ts'
@@ -42,7 +42,7 @@ export async function check(options: CheckOptions, io: Io, signal: AbortSignal):
 
 /** Every registry and provider, all at once. */
 async function checkDeclared(objects: readonly Located[], drivers: Drivers, signal: AbortSignal): Promise<Finding[]> {
-  const policies = ofKind(objects, 'PreheatPolicy').map(({ resource }) => resource)
+  const policies = executables(objects).map(({ resource }) => resource)
   const providers = ofKind(objects, 'Provider').map(({ resource }) => resource)
   const uses = policies.flatMap((policy) => {
     const targets = targetsOf(policy, providers)

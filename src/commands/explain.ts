@@ -3,7 +3,8 @@ import { Closers } from '../closers.ts'
 import { systemClock } from '../clock.ts'
 import { explain as explainPolicy } from '../explain.ts'
 import { EdgeError, OperatorError } from '../model/errors.ts'
-import type { ArtifactView, ExplanationView, VerdictView } from '../model/operations.ts'
+import type { ExplanationView, VerdictView } from '../model/operations.ts'
+import { referenceText } from '../model/reference.ts'
 import type { Settings } from '../settings.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import { openDrivers, openLedgerOf, openSecretsOf, openSource, readerOf } from './open.ts'
@@ -65,7 +66,11 @@ function text({ policy, file, line, why, blocked, unresolved, artifacts, files }
   if (blocked !== undefined) lines.push(red(`  a run now would be Blocked: ${blocked.code} ${blocked.message}`))
   for (const { artifact, code, message } of unresolved ?? []) lines.push(red(`  ${artifact}: ${code} ${message}`))
   for (const one of artifacts) {
-    lines.push('', bold(nameOf(one)) + (one.decidedBy === undefined ? '  in' : `  out, by the rule ${one.decidedBy}`))
+    lines.push(
+      '',
+      bold(referenceText({ ...one, name: one.repository })) +
+        (one.decidedBy === undefined ? '  in' : `  out, by the rule ${one.decidedBy}`),
+    )
     for (const verdict of one.verdicts)
       lines.push(`  ${mark[verdict.says]} ${verdict.rule.padEnd(18)} ${verdict.message}${place(verdict)}`)
     for (const { provider, action, reason } of one.targets) lines.push(`  > ${provider}: ${action}, ${reason}`)
@@ -77,8 +82,4 @@ function text({ policy, file, line, why, blocked, unresolved, artifacts, files }
   }
   if (artifacts.length === 0 && files.length === 0) lines.push('', 'nothing that the registry lists is meant by that')
   return `${lines.join('\n')}\n`
-}
-
-function nameOf({ repository, tag, digest }: ArtifactView): string {
-  return `${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`
 }

@@ -32,12 +32,9 @@ export async function schedule(policy: string, options: ScheduleOptions, io: Io,
 /** @throws {CannotBegin} for a policy that is not there, or has no schedule */
 async function slotsLeft(name: string, count: number, ledger: Ledger): Promise<string[]> {
   const objects = (await ledger.applied())?.objects ?? []
-  const found = findPolicy(
-    name,
-    ofKind(objects, 'PreheatPolicy').map(({ resource }) => resource),
-  )
-  if (!found.ok) throw new CannotBegin(found.message)
-  const { policy } = found
+  const named = findPolicy(name, ofKind(objects, 'PreheatPolicy'))
+  if (!named.ok) throw new CannotBegin(named.message)
+  const policy = named.found.resource
   if (policy.trigger.type !== 'scheduled') throw new CannotBegin(`policy ${policyAddress(policy)} has no schedule`)
   if (!policy.enabled) throw new CannotBegin(`policy ${policyAddress(policy)} is disabled`)
   return nextSlots(policy, systemClock.now(), count).map(formatInstant)

@@ -152,7 +152,8 @@ export class TaskLoop {
       }
     } finally {
       await Promise.allSettled([...this.#steps.keys(), ...this.#questions.values()])
-      await Promise.allSettled(this.#looks.values())
+      // A look may be followed by another one.
+      while (this.#looks.size > 0) await Promise.allSettled(this.#looks.values())
       over.abort()
       await renewing
     }

@@ -133,14 +133,7 @@ export async function push(
     {
       purpose: 'push',
       what: `git push to ${shortName(remote)}`,
-      args: [
-        'push',
-        '--porcelain',
-        '--no-recurse-submodules',
-        '--end-of-options',
-        remote.address,
-        `${objectId(revision)}:${remote.ref}`,
-      ],
+      args: pushArgs(remote, revision),
       gitDir,
       remote,
       deadlineMs: remote.deadlines.transferMs,
@@ -163,15 +156,7 @@ export async function tryPush(gitDir: string, remote: Remote, revision: string, 
     {
       purpose: 'push',
       what: `git push --dry-run to ${shortName(remote)}`,
-      args: [
-        'push',
-        '--dry-run',
-        '--porcelain',
-        '--no-recurse-submodules',
-        '--end-of-options',
-        remote.address,
-        `${objectId(revision)}:${remote.ref}`,
-      ],
+      args: pushArgs(remote, revision, '--dry-run'),
       gitDir,
       remote,
       deadlineMs: remote.deadlines.askMs,
@@ -180,4 +165,9 @@ export async function tryPush(gitDir: string, remote: Remote, revision: string, 
     signal,
   )
   if (ending.exitCode !== 0 && !hasLostRace(ending)) throw failureOf(ending)
+}
+
+function pushArgs({ address, ref }: Remote, revision: string, ...options: readonly string[]): string[] {
+  const what = `${objectId(revision)}:${ref}`
+  return ['push', ...options, '--porcelain', '--no-recurse-submodules', '--end-of-options', address, what]
 }

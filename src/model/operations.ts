@@ -129,7 +129,7 @@ export interface ExplanationView {
   }[]
 }
 
-export interface ArtifactView {
+interface ArtifactView {
   /** With the project. */
   readonly repository: string
   readonly tag: string | undefined

@@ -17,7 +17,7 @@ export function parseReference(text: string): Reference | undefined {
   return { name, tag, digest: digest as Digest | undefined }
 }
 
-/** What {@link parseReference} took apart. */
-export function referenceText({ name, tag, digest }: Reference): string {
+/** What {@link parseReference} took apart; of an image that has no tag or no digest, what there is. */
+export function referenceText({ name, tag, digest }: { readonly [F in keyof Reference]: string | undefined }): string {
   return `${name}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`
 }

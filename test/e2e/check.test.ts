@@ -177,6 +177,23 @@ test('a registry of type oci is asked through its distribution API, and a wrong 
   expect(failed(wrong)).toEqual([['registry', 'harbor', 'PH6002']])
 })
 
+test('a registry that only a PreheatRun pulls from is of use, and its project is looked at', async () => {
+  await using place = await openPlace()
+  await place.site.repository.commit({
+    'projects/team/release.yaml': resourceYaml('PreheatRun', 'hotfix', {
+      project: 'team',
+      artifacts: ['app:v1'],
+      reason: 'CVE-2026-1234',
+      expiresAt: '2099-01-01T00:00:00Z',
+    }),
+  })
+
+  const rows = await rowsOf(place)
+
+  expect(rows.find(({ kind }) => kind === 'registry')?.warnings).not.toContain('no policy is about it')
+  expect(rows.find(({ kind }) => kind === 'project')).toMatchObject({ name: 'harbor/team', ok: true })
+})
+
 test('a person reads what failed, and below it what mends it', async () => {
   await using place = await openPlace()
   await place.site.secret('dragonfly-eu', { token: 'wrong' })

@@ -1,16 +1,16 @@
 import { expect, test } from 'vitest'
 import { findPolicy } from '../../src/model/find-policy.ts'
-import { policy } from '../support/examples.ts'
+import { located, policy } from '../support/examples.ts'
 
-const web = policy({ project: 'team', name: 'web' })
-const other = policy({ project: 'library', name: 'web' })
+const web = located(policy({ project: 'team', name: 'web' }))
+const other = located(policy({ project: 'library', name: 'web' }))
 
 test.each(['team/web', 'harbor/team/web'])('a policy is found by %s', (name) => {
-  expect(findPolicy(name, [web, other])).toEqual({ ok: true, policy: web })
+  expect(findPolicy(name, [web, other])).toEqual({ ok: true, found: web })
 })
 
 test('a bare name is enough where it is unambiguous, and is otherwise answered with the full ones', () => {
-  expect(findPolicy('web', [web])).toEqual({ ok: true, policy: web })
+  expect(findPolicy('web', [web])).toEqual({ ok: true, found: web })
   expect(findPolicy('web', [web, other])).toEqual({
     ok: false,
     message: '"web" is ambiguous: harbor/team/web, harbor/library/web',
@@ -18,7 +18,9 @@ test('a bare name is enough where it is unambiguous, and is otherwise answered w
 })
 
 test('an unknown name is answered with those that there are, ten at most', () => {
-  const many = Array.from({ length: 12 }, (_, i) => policy({ project: 'team', name: `p${String(i).padStart(2, '0')}` }))
+  const many = Array.from({ length: 12 }, (_, i) =>
+    located(policy({ project: 'team', name: `p${String(i).padStart(2, '0')}` })),
+  )
 
   expect(findPolicy('nope', [web])).toEqual({ ok: false, message: 'no policy is called "nope"; there are team/web' })
   expect(findPolicy('nope', [])).toMatchObject({ message: 'no policy is called "nope"; there are none' })
