@@ -17,7 +17,9 @@ import { ManualClock } from './support/clock.ts'
 import { settledTask } from './support/ended.ts'
 import { candidate, digest, EXAMPLE_AT, execution } from './support/examples.ts'
 import { MemoryEngine, MemorySource } from './support/ports.ts'
+import { turn } from './support/pump.ts'
 import { temporaryFolder } from './support/repository.ts'
+import { watched } from './support/stores.ts'
 import { policyYaml, resourceYaml } from './support/site.ts'
 
 const KEY = 'PreheatPolicy/harbor/library/release'
@@ -42,6 +44,8 @@ interface Place extends AsyncDisposable {
   ended(): string[]
 }
 
+const PATIENCE_MS = 20_000
+
 /** A daemon that runs, with a folder of configuration, a store on the disk, and a registry and an engine in memory. */
 async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candidate()]): Promise<Place> {
   const folder = await temporaryFolder()
@@ -56,7 +60,7 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
     await writeFile(file, text)
   }
   const clock = new ManualClock(EXAMPLE_AT)
-  const store = await openEmbeddedStore(join(folder.path, 'state'))
+  const { store, isAtWork } = watched(await openEmbeddedStore(join(folder.path, 'state')))
   const source = new MemorySource(artifacts)
   const engine = new MemoryEngine()
   const events: Event[] = []
@@ -102,10 +106,11 @@ async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candi
     policyFile: join(folder.path, 'config', 'projects/library/release.yaml'),
     operations: new DaemonOperations(daemon, store, clock, 'test'),
     async until(isSo) {
-      for (let turn = 0; turn < 20_000; turn++) {
+      const began = performance.now()
+      while (performance.now() - began < PATIENCE_MS) {
         if (await isSo()) return
-        await new Promise(setImmediate)
-        if (clock.nextWake !== undefined) clock.set(Math.max(clock.nextWake, clock.now()))
+        await turn()
+        if (clock.nextWake !== undefined && !isAtWork()) clock.set(Math.max(clock.nextWake, clock.now()))
       }
       throw new Error('it never came to be so')
     },

@@ -1,12 +1,13 @@
 import Database from 'libsql'
-import { Kysely, SqliteAdapter, SqliteDialect, type SqliteDatabase } from 'kysely'
+import { Kysely, SqliteAdapter, SqliteDialect, type Driver } from 'kysely'
 import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { excerpt, OperatorError } from '../model/errors.ts'
+import { DurableDriver, openLog } from './durable-driver.ts'
 import { alone } from './flavour.ts'
 import { KyselyStore } from './kysely-store.ts'
 import { isReadable, migrate } from './migrations.ts'
-import { isCorrupt, openDurable, openReadOnly, sqliteCode } from './sqlite.ts'
+import { isCorrupt, openDurable, openReadOnly, sqliteCode, type DurableDatabase } from './sqlite.ts'
 import type { Ledger, Store } from './store.ts'
 import type { Tables } from './tables.ts'
 
@@ -57,7 +58,7 @@ async function openSound(file: string, closed: () => void): Promise<Kysely<Table
   const state = openDurable(file, () => {
     if (isSound) closed()
   })
-  const db = kysely(state)
+  const db = new Kysely<Tables>({ dialect: new EmbeddedDialect(state, file) })
   try {
     // Reads the whole file, once a start.
     const [answer] = state.prepare('PRAGMA quick_check(1)').all([]) as { readonly quick_check: string }[]
@@ -99,7 +100,7 @@ export async function openLedger(dir: string): Promise<Ledger | undefined> {
   const file = join(folder, 'state.db')
   return usable(folder, async () => {
     if (!(await exists(file))) return undefined
-    const db = kysely(openReadOnly(file))
+    const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openReadOnly(file) }) })
     try {
       if (await isReadable(db)) return new KyselyStore(db, alone)
     } catch (error) {
@@ -119,13 +120,20 @@ class MigratingAdapter extends SqliteAdapter {
 }
 
 class EmbeddedDialect extends SqliteDialect {
+  readonly #driver: Driver
+
+  constructor(database: DurableDatabase, file: string) {
+    super({ database })
+    this.#driver = new DurableDriver(database, openLog(file))
+  }
+
+  override createDriver(): Driver {
+    return this.#driver
+  }
+
   override createAdapter(): SqliteAdapter {
     return new MigratingAdapter()
   }
-}
-
-function kysely(database: SqliteDatabase): Kysely<Tables> {
-  return new Kysely<Tables>({ dialect: new EmbeddedDialect({ database }) })
 }
 
 /**

@@ -11,6 +11,7 @@ import { dragonflyEngine } from '../support/engine.ts'
 import { EXAMPLE_AT, execution, fileOrder, provider, snapshot, target, task } from '../support/examples.ts'
 import { MemorySource } from '../support/ports.ts'
 import { temporaryFolder } from '../support/repository.ts'
+import { watched } from '../support/stores.ts'
 import { parseFileUrl } from '../../src/model/artifact.ts'
 
 const id = execution().id
@@ -28,7 +29,7 @@ interface Killed extends AsyncDisposable {
   readonly firstLookAt: number
   /** Begins the daemon's part in it anew. */
   start(): Promise<Life>
-  /** Lets time pass, from one sleeper to the next, never while something is asked or answered. */
+  /** Lets time pass, from one sleeper to the next, never while something is asked, answered or written. */
   until(isSo: () => boolean | Promise<boolean>): Promise<void>
 }
 
@@ -88,6 +89,7 @@ async function killedWith(jobs: number): Promise<Killed> {
     const which = { provider: declared.name, registry: 'harbor', kind: 'running' } as const
     await store.claim(which, 16, { submitsInFlight: 16, openArtifacts: 300 }, EXAMPLE_AT + 60_000, 30_000)
   }
+  let isBusy = () => false
   const left: Killed = {
     clock,
     dragonfly,
@@ -96,7 +98,8 @@ async function killedWith(jobs: number): Promise<Killed> {
     firstLookAt: tasks[0]!.nextAt,
     async start() {
       const life = new Closers()
-      const store = life.use(await openEmbeddedStore(folder.path))
+      const { store, isAtWork } = watched(life.use(await openEmbeddedStore(folder.path)))
+      isBusy = isAtWork
       await store.releaseLeases()
       const engine = life.use(dragonflyEngine({ endpoint: dragonfly.endpoint, limits }, clock))
       const source = new MemorySource([])
@@ -134,7 +137,7 @@ async function killedWith(jobs: number): Promise<Killed> {
       while (!(await isSo())) {
         const before = left.asked.length
         for (let i = 0; i < 10; i++) await turn()
-        if (left.asked.length === before && clock.nextWake !== undefined) clock.set(clock.nextWake)
+        if (left.asked.length === before && !isBusy() && clock.nextWake !== undefined) clock.set(clock.nextWake)
       }
     },
     [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),

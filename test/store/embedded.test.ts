@@ -53,13 +53,14 @@ describe('the embedded store', () => {
     const file = join(folder.path, 'state.db')
     const holder = spawn(process.execPath, ['--input-type=module', '-e', HOLDER, file], { stdio: ['pipe', 'pipe', 2] })
     await once(holder.stdout!, 'data')
+    const closed = once(holder, 'close')
     // It lets go by its own clock: opening waits in this thread.
     holder.stdin!.write('let go soon')
 
     await using store = await openEmbeddedStore(folder.path)
 
     expect(await store.applied()).toBeUndefined()
-    expect(await once(holder, 'close')).toEqual([0, null])
+    expect(await closed).toEqual([0, null])
   })
 
   test('takes back a state.db that others could read', async () => {
@@ -73,14 +74,14 @@ describe('the embedded store', () => {
     expect(await mode(join(folder.path, 'state.db'))).toBe('600')
   })
 
-  test('is on the disk when a write returns: a write-ahead log, synced at every commit', async () => {
+  test('is a write-ahead log whose constraints hold', async () => {
     await using folder = await newFolder()
     await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
     const file = join(folder.path, 'state.db')
 
     const database = openDurable(file, () => undefined)
 
-    expect(database.prepare('PRAGMA synchronous').all([])).toEqual([{ synchronous: 2 }])
+    expect(database.prepare('PRAGMA synchronous').all([])).toEqual([{ synchronous: 1 }])
     expect(database.prepare('PRAGMA foreign_keys').all([])).toEqual([{ foreign_keys: 1 }])
     database.close()
     const asItWas = new Database(file)
