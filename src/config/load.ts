@@ -8,9 +8,10 @@ import type { Attachments } from './attachments.ts'
 import { classify } from './classify.ts'
 import type { Declared, Identified, State } from './declared.ts'
 import { errorAtKey, toProblem, type Finding } from './finding.ts'
+import { judge, type Judged } from './judge.ts'
 import { parse, type Parsed, type YamlDocument } from './parse.ts'
 import { toPolicy, toProvider, toRegistry, toRun, type RegistryOfPolicy } from './resources.ts'
-import { applyRules, projectFolder, type Judged } from './rules.ts'
+import { projectFolder } from './rules.ts'
 import { checkSchema, type Documents } from './schema.ts'
 
 /** One commit's configuration, read. */
@@ -157,7 +158,7 @@ export function load(
   const broken = refused.map(({ identity }) => identity).filter((identity) => identity !== undefined)
   const hasUnreadable = read.unreadable.length > 0 || broken.length < refused.length
   const valid = [...declared.values()].filter((one) => one !== undefined)
-  const judged = applyRules({ ...declaredIn(valid), broken, hasUnreadable, ...around }, before?.judged)
+  const judged = judge({ ...declaredIn(valid), broken, hasUnreadable, ...around }, before?.judged)
   const here = judged.complaints.filter(({ on }) => isTaken(on))
   const wrong = here.filter(({ finding }) => finding.severity === 'error')
   const bad = new Set(wrong.map(({ on }) => on))

@@ -15,60 +15,13 @@ import { nearest } from './nearest.ts'
 import type { Path } from './parse.ts'
 
 /** A finding and the object that it is about. */
-interface Complaint {
+export interface Complaint {
   readonly on: Identified
   readonly finding: Finding
 }
 
 /** What a JSON Schema cannot say. Each rule sees the whole state and reports every offender. */
 type Rule = (state: State) => Complaint[]
-
-/** What the rules found, and what of it holds on in the next state. */
-export interface Judged {
-  readonly complaints: readonly Complaint[]
-  readonly around: Around
-  /** What {@link rulesOfOne} found. */
-  readonly ofPolicies: ReadonlyMap<Identified, readonly Complaint[]>
-}
-
-/** What else than itself decides about a policy in {@link rulesOfOne}. */
-type Around = Omit<State, 'policies' | 'runs'>
-
-/**
- * Every finding of every rule. A policy that stands in both states is not judged again by what concerns it alone, unless
- * what is around it changed: of 10,000 policies that takes 0.4 s.
- * @param before of the state before this one
- */
-export function applyRules(state: State, before?: Judged): Judged {
-  // A broken policy is nothing that another one could name.
-  const { policies, runs: _, ...rest } = state
-  const around = { ...rest, broken: state.broken.filter(({ kind }) => kind === 'Registry' || kind === 'Provider') }
-  const known = before !== undefined && isSameAround(before.around, around) ? before.ofPolicies : undefined
-  const fresh = policies.filter((policy) => known?.has(policy) !== true)
-  const complaints = rulesOfAll.flatMap((rule) => rule(state))
-  const ofPolicies = new Map<Identified, readonly Complaint[]>(policies.map((one) => [one, known?.get(one) ?? []]))
-  for (const complaint of rulesOfOne.flatMap((rule) => rule({ ...state, ...around, policies: fresh }))) {
-    const others = ofPolicies.get(complaint.on)
-    if (others === undefined) complaints.push(complaint)
-    else ofPolicies.set(complaint.on, [...others, complaint])
-  }
-  return { complaints: [...complaints, ...[...ofPolicies.values()].flat()], around, ofPolicies }
-}
-
-function isSameAround(a: Around, b: Around): boolean {
-  return (
-    a.hasUnreadable === b.hasUnreadable &&
-    areSame(a.registries, b.registries) &&
-    areSame(a.providers, b.providers) &&
-    areSame(a.broken, b.broken) &&
-    a.types === b.types &&
-    a.attachments === b.attachments
-  )
-}
-
-function areSame(a: readonly Identified[], b: readonly Identified[]): boolean {
-  return a.length === b.length && a.every(({ document, file }, i) => document === b[i]!.document && file === b[i]!.file)
-}
 
 const identitiesAreUnique: Rule = (state) => {
   const byKey = new Map<string, Identified[]>()
@@ -518,7 +471,7 @@ const pollSchedulesRise: Rule = ({ providers }) =>
   })
 
 /** About the state as a whole, or about what there are few of. */
-const rulesOfAll: readonly Rule[] = [
+export const rulesOfAll: readonly Rule[] = [
   identitiesAreUnique,
   oneProviderIsDefault,
   settingsFitTheVendor,
@@ -531,8 +484,11 @@ const rulesOfAll: readonly Rule[] = [
   pollSchedulesRise,
 ]
 
-/** About one policy, or run, and what is {@link Around} it: no such rule looks at another policy. */
-const rulesOfOne: readonly Rule[] = [
+/**
+ * About one policy, or run, and what is around it: registries, providers and files. No such rule looks at another
+ * policy, so that what it says holds on for as long as those stay the same.
+ */
+export const rulesOfOne: readonly Rule[] = [
   registriesExist,
   providersExist,
   policiesGoSomewhere,
