@@ -13,15 +13,12 @@ import {
 } from './begin.ts'
 import { expire, finish, selectArtifacts, stop } from './fulfil.ts'
 import { nextPollAt, poll, polledKey, polledOf, routeDeliveries } from './poll.ts'
+import { ASKED, Questions } from './questions.ts'
 import { reconcile, type Reconciled } from './reconcile.ts'
 import { isUrgent, sendReports, type Sent } from './send-reports.ts'
 import type { ConfigReader } from './config/reader.ts'
-import type { Looking } from './execution/look.ts'
 import { byText } from './plan/order.ts'
 import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
-import { warmth } from './execution/warmth.ts'
-import { waitFor } from './deadline.ts'
-import { explain } from './explain.ts'
 import type { Peers } from './report/execution-report.ts'
 import { parseRuns } from './report/runs.ts'
 import { Bell } from './bell.ts'
@@ -29,16 +26,14 @@ import { Closers } from './closers.ts'
 import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
 import { dutiesOf, dutyKey, nextDuty } from './trigger/upkeep.ts'
 import type { Clock } from './model/clock.ts'
-import { formatInstant, type Instant } from './model/duration.ts'
+import type { Instant } from './model/duration.ts'
 import { EdgeError, OperatorError } from './model/errors.ts'
 import type { Emit, Event } from './model/events.ts'
 import type { EndedExecution, Execution } from './model/execution.ts'
 import { SlotCalculator } from './model/schedule.ts'
 import { ofKind } from './model/resource.ts'
 import { SourceError, type Publisher, type Source } from './model/source.ts'
-import type { Asked, ExplanationView, WarmQuestion, WarmthView } from './model/operations.ts'
-import type { Provider } from './model/provider.ts'
-import type { Registry } from './model/registry.ts'
+import type { Asked } from './model/operations.ts'
 import type { Applied, Store } from './store/store.ts'
 
 /** One of several daemons on one store leads: it syncs, runs schedules, selects and reports. All of them do tasks. */
@@ -92,8 +87,6 @@ export type Loop = (typeof LOOPS)[number]
 
 /** The longest rest of a loop, so that it is seen to turn. */
 const LONGEST_REST_MS = 15_000
-/** Requests to engines at once that are made because somebody asks; all others are the tasks'. */
-const ASKED = 4
 /** How long more is waited for when a webhook came in, so that a burst costs one look or one write. */
 const GATHER_MS = 200
 /** How many announcements are remembered for `logs`. */
@@ -113,10 +106,10 @@ const LOOP_AGAIN_MS = 5_000
  * walk; {@link once} walks it once, {@link run} for ever.
  */
 export class Daemon {
+  readonly questions: Questions
   readonly #ports: DaemonPorts
   readonly #tasks: TaskLoop
   readonly #selections: LimitFunction
-  readonly #asked: LimitFunction
   /** Executions that are being selected, by id, so that none is selected twice at once. */
   readonly #selecting = new Map<string, Promise<void>>()
   readonly #timetable = new Timetable()
@@ -156,7 +149,12 @@ export class Daemon {
       },
     }
     this.#selections = pLimit(ports.settings.selections)
-    this.#asked = pLimit(ASKED)
+    this.questions = new Questions({
+      ...this.#ports,
+      selections: this.#selections,
+      applied: () => this.#applied,
+      silentUntil: () => this.silentUntil(),
+    })
     const limits: Limits = {
       requests: Math.max(1, ports.settings.requests - ASKED),
       submitsInFlight: (name) => this.#submitsInFlight.get(name) ?? 16,
@@ -294,60 +292,6 @@ export class Daemon {
   async beginManual(policy: string, asked: Asked): Promise<Selecting> {
     if (this.#applied === undefined) throw new CannotBegin('no configuration has been applied yet')
     return await beginManual(policy, asked, this.#applied, this.#beginPorts)
-  }
-
-  /**
-   * Why a policy's artifacts are in or out. It is work like a selection, and waits its turn among those.
-   * @param artifact as {@link explain} has it
-   * @throws {CannotBegin | SourceError | EdgeError | OperatorError}
-   */
-  async explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView> {
-    const { store, reader, clock } = this.#ports
-    const turn = this.#selections(async () => {
-      signal.throwIfAborted()
-      const ports = { ...this.#ports, reader: reader.fork(), ledger: store, now: clock.now() }
-      return await explain(policy, artifact, ports, signal)
-    })
-    return await waitFor(turn, signal)
-  }
-
-  /**
-   * Is an image warm? Of the daemon's requests such questions get {@link ASKED} at once, and a provider that stopped
-   * answering is not asked.
-   * @throws {CannotBegin | EdgeError | OperatorError}
-   */
-  async warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthView> {
-    const { drivers, store } = this.#ports
-    if (this.#applied === undefined) throw new CannotBegin('no configuration has been applied yet')
-    const asked = {
-      source: (registry: Registry) => drivers.source(registry),
-      engine: (one: Provider) => this.#looking(one),
-    }
-    const ports = { ...this.#ports, objects: this.#applied.objects, drivers: asked, ledger: store }
-    return await warmth(question, ports, signal)
-  }
-
-  /** @throws {EdgeError} for one that stopped answering */
-  async #looking(provider: Provider): Promise<Looking> {
-    const { drivers, clock } = this.#ports
-    const silentUntil = this.silentUntil().get(provider.name) ?? -Infinity
-    if (silentUntil > clock.now()) {
-      const message = `provider ${provider.name} stopped answering, and is asked again at ${formatInstant(silentUntil)}`
-      throw new EdgeError('unavailable', 'PH5001', message)
-    }
-    const engine = await drivers.engine(provider)
-    const asked = async <T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T> =>
-      await waitFor(
-        this.#asked(() => {
-          signal.throwIfAborted()
-          return ask()
-        }),
-        signal,
-      )
-    return {
-      jobs: (order, signal) => asked(() => engine.jobs(order, signal), signal),
-      probe: (order, job, notes, signal) => asked(() => engine.probe(order, job, notes, signal), signal),
-    }
   }
 
   /** executions → tasks, as many at once as may select; resolves when all that were open have selected. */

@@ -108,11 +108,11 @@ export class DaemonOperations implements Operations {
   }
 
   explain(policy: string, artifact: string | undefined, signal: AbortSignal): Promise<ExplanationView> {
-    return this.#daemon.explain(policy, artifact, signal)
+    return this.#daemon.questions.explain(policy, artifact, signal)
   }
 
   warm(question: WarmQuestion, signal: AbortSignal): Promise<WarmthView> {
-    return this.#daemon.warm(question, signal)
+    return this.#daemon.questions.warm(question, signal)
   }
 
   remembered(keys: readonly string[]): Promise<readonly LedgerEntry[]> {

@@ -1,0 +1,121 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { readerOf } from '../../src/commands/open.ts'
+import { Daemon } from '../../src/daemon.ts'
+import { openFolderSource } from '../../src/git/folder.ts'
+import { openFolderPublisher } from '../../src/git/publish.ts'
+import type { Event } from '../../src/model/events.ts'
+import type { Publisher } from '../../src/model/source.ts'
+import { DaemonOperations } from '../../src/operate.ts'
+import { openEmbeddedStore } from '../../src/store/embedded.ts'
+import type { Store } from '../../src/store/store.ts'
+import { ManualClock } from './clock.ts'
+import { candidate, EXAMPLE_AT } from './examples.ts'
+import { MemoryEngine, MemorySource } from './ports.ts'
+import { turn } from './pump.ts'
+import { temporaryFolder } from './repository.ts'
+import { policyYaml, resourceYaml } from './site.ts'
+import { watched } from './stores.ts'
+
+/** A daemon that runs, and what it runs on. */
+export interface Place extends AsyncDisposable {
+  readonly store: Store
+  readonly clock: ManualClock
+  readonly source: MemorySource
+  readonly engine: MemoryEngine
+  readonly publisher: Publisher
+  readonly events: Event[]
+  readonly daemon: Daemon
+  readonly operations: DaemonOperations
+  readonly policyFile: string
+  /** Stops the daemon, and waits for its end. */
+  stop(): Promise<void>
+  /** Moves the clock from sleeper to sleeper until it is so. */
+  until(isSo: () => boolean | Promise<boolean>): Promise<void>
+  /** `Success of push app:v1`: what has ended, oldest first. */
+  ended(): string[]
+}
+
+const PATIENCE_MS = 20_000
+
+/** A daemon that runs, with a folder of configuration, a store on the disk, and a registry and an engine in memory. */
+export async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candidate()]): Promise<Place> {
+  const folder = await temporaryFolder()
+  const config = {
+    'registry.yaml': resourceYaml('Registry', 'harbor', { type: 'harbor', endpoint: 'https://harbor.example.com' }),
+    'provider.yaml': resourceYaml('Provider', 'eu', { vendor: 'dragonfly', endpoint: 'https://dragonfly.example.com' }),
+    'projects/library/release.yaml': policyYaml('release', { project: 'library', ...spec }),
+  }
+  for (const [path, text] of Object.entries(config)) {
+    const file = join(folder.path, 'config', path)
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(file, text)
+  }
+  const clock = new ManualClock(EXAMPLE_AT)
+  const { store, isAtWork } = watched(await openEmbeddedStore(join(folder.path, 'state')))
+  const source = new MemorySource(artifacts)
+  const engine = new MemoryEngine()
+  const events: Event[] = []
+  const publisher = openFolderPublisher(join(folder.path, 'reports'))
+  const daemon = new Daemon({
+    election: undefined,
+    beat: () => undefined,
+    source: openFolderSource(join(folder.path, 'config')),
+    reader: readerOf({ source: { type: 'dir', dir: '', matchLabels: {}, intervalMs: 60_000 } } as never),
+    publisher,
+    store,
+    drivers: { engine: () => Promise.resolve(engine), source: () => Promise.resolve(source) },
+    clock,
+    emit: (event) => events.push(event),
+    random: () => 0,
+    scrub: (text) => text,
+    settings: {
+      instance: 'test',
+      intervalMs: 60_000,
+      flushIntervalMs: 60_000,
+      flushRestMs: 300_000,
+      maxCommitsPerHour: 30,
+      peers: 'counts',
+      selections: 4,
+      requests: 64,
+      graceMs: 100,
+    },
+  })
+  const stop = new AbortController()
+  const running = daemon.run(stop.signal)
+  const one: Place = {
+    store,
+    clock,
+    source,
+    engine,
+    publisher,
+    events,
+    daemon,
+    async stop() {
+      stop.abort(new Error('the test is over'))
+      await running
+    },
+    policyFile: join(folder.path, 'config', 'projects/library/release.yaml'),
+    operations: new DaemonOperations(daemon, store, clock, 'test'),
+    async until(isSo) {
+      const began = performance.now()
+      while (performance.now() - began < PATIENCE_MS) {
+        if (await isSo()) return
+        await turn()
+        if (clock.nextWake !== undefined && !isAtWork()) clock.set(Math.max(clock.nextWake, clock.now()))
+      }
+      throw new Error('it never came to be so')
+    },
+    ended: () =>
+      events.flatMap((event) =>
+        event.name === 'execution.ended' ? `${event.execution.result} ${event.execution.cause.type}` : [],
+      ),
+    async [Symbol.asyncDispose]() {
+      await one.stop()
+      await store[Symbol.asyncDispose]()
+      await folder[Symbol.asyncDispose]()
+    },
+  }
+  await one.until(() => daemon.applied !== undefined)
+  return one
+}
