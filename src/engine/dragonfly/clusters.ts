@@ -1,20 +1,24 @@
-import type { Cluster } from './wire.ts'
+import type { Manager } from './manager.ts'
+import { lacksPermission } from './refusal.ts'
+import { parseClusters, type Cluster } from './wire.ts'
 import { waitFor } from '../../deadline.ts'
 import { EdgeError, excerpt } from '../../model/errors.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { DragonflySettings } from '../../model/provider.ts'
 
 const FRESH_MS = 60_000
+const PAGE = 100
+const MAX_PAGES = 100
 
 /** The manager's clusters, asked for once a minute however many ask; undefined: the token may not list them. */
 export class ClusterList implements AsyncDisposable {
-  readonly #ask: (signal: AbortSignal) => Promise<Cluster[] | undefined>
+  readonly #manager: Manager
   readonly #clock: Clock
   readonly #life = new AbortController()
   #asked: { readonly at: number; readonly answer: Promise<Cluster[] | undefined> } | undefined
 
-  constructor(ask: (signal: AbortSignal) => Promise<Cluster[] | undefined>, clock: Clock) {
-    this.#ask = ask
+  constructor(manager: Manager, clock: Clock) {
+    this.#manager = manager
     this.#clock = clock
   }
 
@@ -30,6 +34,19 @@ export class ClusterList implements AsyncDisposable {
       })
     }
     return await waitFor(this.#asked.answer, signal)
+  }
+
+  async #ask(signal: AbortSignal): Promise<Cluster[] | undefined> {
+    const all = new Map<number, Cluster>()
+    for (let page = 1; page <= MAX_PAGES; page += 1) {
+      const asked = await this.#manager.getInTurn(`/oapi/v1/clusters?page=${page}&per_page=${PAGE}`, signal)
+      if (lacksPermission(asked.answer)) return undefined
+      const clusters = asked.answer.status === 200 ? parseClusters(asked.answer.bytes) : undefined
+      if (clusters === undefined) throw asked.refusal('the list of clusters')
+      for (const cluster of clusters) all.set(cluster.id, cluster)
+      if (clusters.length < PAGE) return [...all.values()].sort((a, b) => a.id - b.id)
+    }
+    throw new EdgeError('unintelligible', 'PH5008', `${this.#manager.who} lists clusters without end`)
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -2,10 +2,11 @@ import { verdictOf, type Question } from './claims.ts'
 import { ClusterList, chooseClusters } from './clusters.ts'
 import { asksHosts, ignoredSettings, settingText, versionOf, type Echo, type IdForm } from './features.ts'
 import { Gate } from './gate.ts'
-import { Looks, type Asked } from './looks.ts'
+import { Looks } from './looks.ts'
+import { Manager, type Asked } from './manager.ts'
 import { claimsUnderBoth, emptyNotes, holdersOf, parseNotes, probedClaims, type ProbeNotes } from './probe.ts'
 import { bothRound } from './prober.ts'
-import { cannotProbe, isRecordMissing, lacksPermission, refusal, refusesScope, type Action } from './refusal.ts'
+import { cannotProbe, isRecordMissing, refusesScope } from './refusal.ts'
 import { nextLook, overdueAt, withEarlyLooks } from './schedule.ts'
 import {
   formsOfPulls,
@@ -25,7 +26,6 @@ import {
   manifestOf,
   orderArgs,
   parseClusterAge,
-  parseClusters,
   parseJobs,
   parseTaken,
   preheatBody,
@@ -33,20 +33,17 @@ import {
   settingArgs,
   urlOf,
   type BlobQuestion,
-  type Cluster,
   type JobRow,
 } from './wire.ts'
 import { refuseExposedToken } from '../refused.ts'
 import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { Closers } from '../../closers.ts'
-import { HttpOrigin, type TlsMaterial } from '../../http.ts'
-import { RateLimit } from '../../rate-limit.ts'
-import { authHeader } from '../../model/auth.ts'
+import type { TlsMaterial } from '../../http.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
 import type { Provider, Scope } from '../../model/provider.ts'
-import type { ReadSecret, Secret, SecretHeader } from '../../model/secret.ts'
+import type { ReadSecret, Secret } from '../../model/secret.ts'
 import type { Job, Order, Verdict } from '../../model/task.ts'
 
 /** What the driver needs from its surroundings. */
@@ -56,13 +53,6 @@ export interface DragonflyPorts {
   random(): number
 }
 
-/** The manager reads the manifest before it answers, and gives each of its own requests 60 s (manager/job/preheat.go, v2.5.1). */
-const SUBMIT_TIMEOUT_MS = 130_000
-const TIMEOUT_MS = 30_000
-/** 20 layers on 1,000 peers are some 4 MB of result. */
-const MAX_BYTES = 32 * 2 ** 20
-const PAGE = 100
-const MAX_PAGES = 100
 /** What a manager showed of itself is believed this long: it may be replaced by a newer one. */
 const REMEMBERED_MS = 3_600_000
 /** So many in a row are no burst: it is asked whether the cluster is there. */
@@ -83,13 +73,10 @@ export function openDragonfly(provider: Provider, tls: TlsMaterial | undefined, 
 
 class Dragonfly implements Engine {
   readonly #provider: Provider
-  readonly #who: string
-  readonly #read: ReadSecret
   readonly #clock: Clock
   /** Spreads the looks of several daemons at one manager. */
   readonly #phase: number
-  readonly #origin: HttpOrigin
-  readonly #turns: RateLimit
+  readonly #manager: Manager
   readonly #preheats: Looks
   readonly #questions: Looks
   readonly #gates = new Map<string, Gate>()
@@ -109,32 +96,18 @@ class Dragonfly implements Engine {
   constructor(provider: Provider, tls: TlsMaterial | undefined, ports: DragonflyPorts) {
     const { read, clock } = ports
     this.#provider = provider
-    this.#who = `provider ${provider.name}`
-    this.#read = read
     this.#clock = clock
     this.#phase = ports.random()
-    const codes = { unreachable: 'PH5001', unintelligible: 'PH5008' } as const
-    this.#origin = this.#closers.use(new HttpOrigin(provider.endpoint, this.#who, codes, tls))
-    this.#turns = new RateLimit(clock, provider.limits.requestsPerSecond)
-    const looks = {
-      clock,
-      turn: (signal: AbortSignal) => this.#turns.take(signal),
-      get: (path: string, maxBytes: number, signal: AbortSignal) => this.#send('GET', path, { maxBytes }, signal),
-    }
-    this.#preheats = this.#closers.use(new Looks('preheat', looks))
-    this.#questions = this.#closers.use(new Looks('get_task', looks))
-    this.#clusters = this.#closers.use(new ClusterList((signal) => this.#listClusters(signal), clock))
+    this.#manager = this.#closers.use(new Manager(provider, tls, read, clock))
+    this.#preheats = this.#closers.use(new Looks('preheat', this.#manager, clock))
+    this.#questions = this.#closers.use(new Looks('get_task', this.#manager, clock))
+    this.#clusters = this.#closers.use(new ClusterList(this.#manager, clock))
   }
 
-  /** `/healthy` needs no token and touches no database; the list of jobs proves both. */
+  /** Whether it is there, and, by the list of jobs, its database and our token. */
   async health(signal: AbortSignal): Promise<Health> {
     try {
-      const healthy = await this.#origin.send(
-        { method: 'GET', url: '/healthy', timeoutMs: TIMEOUT_MS, maxBytes: MAX_BYTES },
-        signal,
-      )
-      if (healthy.status !== 200 || healthy.bytes.toString().trim() !== '"OK"')
-        throw refusal(this.#who, 'the question whether it is healthy', healthy, [], this.#clock.now())
+      await this.#manager.healthy(signal)
       await this.#newestPreheat(signal)
       return { ok: true, detail: 'answers, and the token may submit jobs' }
     } catch (error) {
@@ -205,7 +178,7 @@ class Dragonfly implements Engine {
     }
     const forms = formsOfPulls(holders, own, this.#provider.dragonfly.scope)
     if (forms.length === 0 && open.length > 0)
-      throw new EdgeError('unavailable', 'PH5001', `${this.#who} had no answer after ${SAMPLED_MS / 1000} s`)
+      throw new EdgeError('unavailable', 'PH5001', `${this.#manager.who} had no answer after ${SAMPLED_MS / 1000} s`)
     return this.#rememberPulls(forms)
   }
 
@@ -228,7 +201,7 @@ class Dragonfly implements Engine {
     const settings = this.#provider.dragonfly.clusters
     const byId = order.clusters === undefined && settings !== 'all' && 'ids' in settings
     const listed = byId ? undefined : await this.#clusters.get(signal)
-    const clusters = chooseClusters(order.clusters, settings, listed, this.#who)
+    const clusters = chooseClusters(order.clusters, settings, listed, this.#manager.who)
     const parts = 'file' in order ? [undefined] : order.manifests.map(({ digest }) => digest)
     return parts.flatMap((manifest) =>
       clusters.map((cluster) => ({
@@ -244,7 +217,7 @@ class Dragonfly implements Engine {
   async submit(order: Order, job: Job, authorization: Secret | undefined, signal: AbortSignal): Promise<string> {
     const url = urlOf(order, job)
     if (url === undefined)
-      throw new EdgeError('rejected', 'PH5002', `${this.#who}: the repository’s name has no place in a URL`)
+      throw new EdgeError('rejected', 'PH5002', `${this.#manager.who}: the repository’s name has no place in a URL`)
     // A file is another host's, which gets nothing that is the registry's.
     const own = 'file' in order ? undefined : authorization
     refuseExposedToken(this.#provider, own)
@@ -263,7 +236,7 @@ class Dragonfly implements Engine {
     if (scope === undefined) throw this.#scopeRefusal(order)
     const settings = this.#provider.dragonfly
     const body = preheatBody(order, job, { url, scope, settings }, authorization)
-    const asked = await this.#send('POST', '/oapi/v1/jobs', { body, authorization }, signal)
+    const asked = await this.#manager.postJob(body, authorization, signal)
     const taken = asked.answer.status === 200 ? parseTaken(asked.answer.bytes) : undefined
     if (taken !== undefined) {
       this.#limited.delete(keyOf(job))
@@ -285,7 +258,11 @@ class Dragonfly implements Engine {
     if (row === undefined || row.url !== urlOf(order, job) || row.bio !== bioOf(order, job)) return gone(job.id)
     const verdict = verdictOf(row, this.#question(order, job))
     if (verdict === undefined) {
-      throw new EdgeError('unintelligible', 'PH5008', `${this.#who} tells job ${job.id} in a state that is none`)
+      throw new EdgeError(
+        'unintelligible',
+        'PH5008',
+        `${this.#manager.who} tells job ${job.id} in a state that is none`,
+      )
     }
     return verdict === 'open'
       ? { kind: 'open' }
@@ -389,7 +366,7 @@ class Dragonfly implements Engine {
   async #askForBlob(question: BlobQuestion, by: IdForm, signal: AbortSignal): Promise<string | undefined> {
     return await this.#gateOf(question.clusterId).pass(async () => {
       const body = getTaskBody(question, by, this.#provider.dragonfly)
-      const asked = await this.#send('POST', '/oapi/v1/jobs', { body }, signal)
+      const asked = await this.#manager.postJob(body, undefined, signal)
       const taken = asked.answer.status === 200 ? parseTaken(asked.answer.bytes) : undefined
       if (taken !== undefined) return taken.id
       if (cannotProbe(asked.answer)) return undefined
@@ -418,47 +395,6 @@ class Dragonfly implements Engine {
     return overdueAt(this.#provider.dragonfly.pollScheduleMs, order.timeoutMs, submittedAt)
   }
 
-  async #listClusters(signal: AbortSignal): Promise<Cluster[] | undefined> {
-    const all = new Map<number, Cluster>()
-    for (let page = 1; page <= MAX_PAGES; page += 1) {
-      const asked = await this.#get(`/oapi/v1/clusters?page=${page}&per_page=${PAGE}`, signal)
-      if (lacksPermission(asked.answer)) return undefined
-      const clusters = asked.answer.status === 200 ? parseClusters(asked.answer.bytes) : undefined
-      if (clusters === undefined) throw asked.refusal('the list of clusters')
-      for (const cluster of clusters) all.set(cluster.id, cluster)
-      if (clusters.length < PAGE) return [...all.values()].sort((a, b) => a.id - b.id)
-    }
-    throw new EdgeError('unintelligible', 'PH5008', `${this.#who} lists clusters without end`)
-  }
-
-  async #get(path: string, signal: AbortSignal): Promise<Asked> {
-    await this.#turns.take(signal)
-    return await this.#send('GET', path, {}, signal)
-  }
-
-  async #send(
-    method: 'GET' | 'POST',
-    url: string,
-    what: { readonly body?: string; readonly authorization?: Secret | undefined; readonly maxBytes?: number },
-    signal: AbortSignal,
-  ): Promise<Asked> {
-    const { body, authorization, maxBytes = MAX_BYTES } = what
-    const auth = await this.#authHeader()
-    const answer = await this.#origin.send(
-      {
-        method,
-        url,
-        secretHeader: auth,
-        ...(body !== undefined && { body, headers: { 'content-type': 'application/json' } }),
-        timeoutMs: method === 'POST' ? SUBMIT_TIMEOUT_MS : TIMEOUT_MS,
-        maxBytes,
-      },
-      signal,
-    )
-    const carried = [auth?.value, authorization].flatMap((secret) => (secret ? [secret.reveal()] : []))
-    return { answer, refusal: (action: Action) => refusal(this.#who, action, answer, carried, this.#clock.now()) }
-  }
-
   /** A page of them, newest first. */
   async #newestPreheats(signal: AbortSignal): Promise<readonly JobRow[]> {
     for await (const { rows } of this.#preheats.pages(false, signal)) return rows
@@ -467,7 +403,7 @@ class Dragonfly implements Engine {
 
   /** Proves database and token, and shows what this manager knows. */
   async #newestPreheat(signal: AbortSignal): Promise<JobRow | undefined> {
-    const asked = await this.#get('/oapi/v1/jobs?type=preheat&page=1&per_page=1', signal)
+    const asked = await this.#manager.getInTurn('/oapi/v1/jobs?type=preheat&page=1&per_page=1', signal)
     const rows = asked.answer.status === 200 ? parseJobs(asked.answer.bytes) : undefined
     if (rows === undefined) throw asked.refusal('the list of jobs')
     return rows[0]
@@ -511,12 +447,12 @@ class Dragonfly implements Engine {
     throw new EdgeError(
       'rejected',
       'PH5002',
-      `${this.#who} is a manager ${version}, which drops without a word: ${ignored.join(', ')}`,
+      `${this.#manager.who} is a manager ${version}, which drops without a word: ${ignored.join(', ')}`,
     )
   }
 
   #scopeRefusal({ scope }: Order): EdgeError {
-    const message = `${this.#who} is a manager before 2.1.66, which has no scope ${scope}: use single_seed_peer or all_peers`
+    const message = `${this.#manager.who} is a manager before 2.1.66, which has no scope ${scope}: use single_seed_peer or all_peers`
     return new EdgeError('rejected', 'PH3007', message)
   }
 
@@ -528,24 +464,25 @@ class Dragonfly implements Engine {
     this.#limited.set(keyOf(job), times)
     if (times < LIMITED_OFTEN) return error
     const { id } = job.cluster
-    const { answer } = await this.#get(`/oapi/v1/clusters/${id}`, signal)
-    if (isRecordMissing(answer)) return new EdgeError('rejected', 'PH5009', `${this.#who} has no cluster with id ${id}`)
+    const { answer } = await this.#manager.getInTurn(`/oapi/v1/clusters/${id}`, signal)
+    if (isRecordMissing(answer))
+      return new EdgeError('rejected', 'PH5009', `${this.#manager.who} has no cluster with id ${id}`)
     const age = answer.status === 200 ? parseClusterAge(answer.bytes, this.#clock.now()) : undefined
     if (age === undefined || age < 0 || age >= YOUNG_MS) return error
-    return new EdgeError('unavailable', 'PH5001', `${this.#who} does not take jobs for cluster ${id} yet: it is new`, {
-      retryAfterMs: YOUNG_MS - age,
-    })
-  }
-
-  /** Read at every request, so that a rotated token is used at the next. */
-  async #authHeader(): Promise<SecretHeader | undefined> {
-    return await authHeader(this.#provider.auth, this.#read, new URL(this.#provider.endpoint))
+    return new EdgeError(
+      'unavailable',
+      'PH5001',
+      `${this.#manager.who} does not take jobs for cluster ${id} yet: it is new`,
+      {
+        retryAfterMs: YOUNG_MS - age,
+      },
+    )
   }
 
   /** A manager counts by cluster, and not at all where none is named. */
   #gateOf(clusterId: string | number | undefined): Gate {
     const key = `${clusterId ?? 'all'}`
-    const gate = this.#gates.get(key) ?? new Gate(this.#who, this.#clock, this.#provider.limits)
+    const gate = this.#gates.get(key) ?? new Gate(this.#manager.who, this.#clock, this.#provider.limits)
     this.#gates.set(key, gate)
     return gate
   }

@@ -1,26 +1,11 @@
 import { setMaxListeners } from 'node:events'
-import { isRecordMissing, type Action } from './refusal.ts'
+import { MAX_BYTES, type Manager } from './manager.ts'
+import { isRecordMissing } from './refusal.ts'
 import { parseJob, parseJobs, type JobRow } from './wire.ts'
 import { waitFor } from '../../deadline.ts'
 import { EdgeError } from '../../model/errors.ts'
-import type { HttpAnswer } from '../../http.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
-
-/** How looks reach the manager. */
-export interface LooksPorts {
-  readonly clock: Clock
-  /** Resolves when one more request may leave. */
-  turn(signal: AbortSignal): Promise<void>
-  /** @throws {EdgeError} `unintelligible` for an answer that is too long */
-  get(path: string, maxBytes: number, signal: AbortSignal): Promise<Asked>
-}
-
-/** An answer, and what it means when it is not the one wanted. */
-export interface Asked {
-  readonly answer: HttpAnswer
-  refusal(action: Action): EdgeError
-}
 
 interface Page {
   readonly rows: readonly JobRow[]
@@ -28,8 +13,6 @@ interface Page {
   readonly isLast: boolean
 }
 
-/** 20 layers on 1,000 peers are some 4 MB of result. */
-const MAX_BYTES = 32 * 2 ** 20
 /** Of a page, so that one which grew is noticed before it hurts. */
 const MAX_PAGE_BYTES = 8 * 2 ** 20
 const LARGEST_PAGE = 256
@@ -55,16 +38,18 @@ interface Waiting {
  */
 export class Looks implements AsyncDisposable {
   readonly #type: 'preheat' | 'get_task'
-  readonly #ports: LooksPorts
+  readonly #manager: Manager
+  readonly #clock: Clock
   readonly #life = new AbortController()
   #waiting: Waiting[] = []
   #isPumping = false
   #pageSize = LARGEST_PAGE
   #kept: { readonly at: Instant; readonly rows: ReadonlyMap<string, JobRow> } | undefined
 
-  constructor(type: 'preheat' | 'get_task', ports: LooksPorts) {
+  constructor(type: 'preheat' | 'get_task', manager: Manager, clock: Clock) {
     this.#type = type
-    this.#ports = ports
+    this.#manager = manager
+    this.#clock = clock
     // As many requests wait under it as there are looks; Node takes more than ten for a leak.
     setMaxListeners(0, this.#life.signal)
   }
@@ -88,7 +73,7 @@ export class Looks implements AsyncDisposable {
 
   /** One job's row by a request of its own, clusters and all. */
   async ask(id: string, signal: AbortSignal): Promise<JobRow | undefined> {
-    await this.#ports.turn(signal)
+    await this.#manager.turn(signal)
     return await this.#ask(id, signal)
   }
 
@@ -103,7 +88,7 @@ export class Looks implements AsyncDisposable {
     let longest = 0
     try {
       for (let asked = 0; asked < MAX_PAGES; asked += 1) {
-        if (asked > 0 || !hasTurn) await this.#ports.turn(signal)
+        if (asked > 0 || !hasTurn) await this.#manager.turn(signal)
         const page = await this.#page(offset, size, signal)
         if (page === undefined) {
           // A power of two: what was read so far is a whole number of the smaller pages.
@@ -124,7 +109,7 @@ export class Looks implements AsyncDisposable {
   /** Undefined: it is too long. */
   async #page(offset: number, size: number, signal: AbortSignal): Promise<Page | undefined> {
     const path = `/oapi/v1/jobs?type=${this.#type}&page=${offset / size + 1}&per_page=${size}`
-    const asked = await this.#ports
+    const asked = await this.#manager
       .get(path, size === 1 ? MAX_BYTES : MAX_PAGE_BYTES, signal)
       .catch((error: unknown) => {
         if (size > 1 && error instanceof EdgeError && error.fault === 'unintelligible') return undefined
@@ -141,7 +126,7 @@ export class Looks implements AsyncDisposable {
   }
 
   async #ask(id: string, signal: AbortSignal): Promise<JobRow | undefined> {
-    const asked = await this.#ports.get(`/oapi/v1/jobs/${id}`, MAX_BYTES, signal)
+    const asked = await this.#manager.get(`/oapi/v1/jobs/${id}`, MAX_BYTES, signal)
     if (isRecordMissing(asked.answer)) return undefined
     const row = asked.answer.status === 200 ? parseJob(asked.answer.bytes) : undefined
     if (row === undefined) throw asked.refusal('a look at a job')
@@ -153,7 +138,7 @@ export class Looks implements AsyncDisposable {
     this.#isPumping = true
     try {
       while (this.#waiting.length > 0) {
-        await this.#ports.turn(signal)
+        await this.#manager.turn(signal)
         this.#waiting = this.#waiting.filter((one) => !one.signal.aborted)
         if (this.#waiting.length >= MANY) await this.#walk(signal)
         else {
@@ -170,7 +155,7 @@ export class Looks implements AsyncDisposable {
 
   /** Who is not on the list is asked for by id; who comes meanwhile is answered as well. */
   async #walk(signal: AbortSignal): Promise<void> {
-    const at = this.#ports.clock.now()
+    const at = this.#clock.now()
     const wanted = this.#waiting.splice(0)
     const kept = new Map<string, JobRow>()
     let open = wanted
@@ -200,7 +185,7 @@ export class Looks implements AsyncDisposable {
   #keptRow(id: string, notBefore: Instant): JobRow | undefined {
     if (this.#kept === undefined) return undefined
     const { at, rows } = this.#kept
-    const age = this.#ports.clock.now() - at
+    const age = this.#clock.now() - at
     if (age < 0 || age >= KEPT_MS) {
       this.#kept = undefined
       return undefined
