@@ -7,18 +7,10 @@ import { Manager, type Asked } from './manager.ts'
 import { claimsUnderBoth, emptyNotes, holdersOf, parseNotes, probedClaims, type ProbeNotes } from './probe.ts'
 import { bothRound } from './prober.ts'
 import { cannotProbe, isRecordMissing, refusesScope } from './refusal.ts'
+import { Remembered } from './remembered.ts'
+import { sampledPulls } from './sampler.ts'
 import { nextLook, overdueAt, withEarlyLooks } from './schedule.ts'
-import {
-  formsOfPulls,
-  heldOtherwise,
-  holdersIn,
-  idsText,
-  mismatch,
-  otherForm,
-  preheatForm,
-  samplesOf,
-  type Holder,
-} from './task-ids.ts'
+import { formsOfPulls, heldOtherwise, idsText, mismatch, otherForm, preheatForm } from './task-ids.ts'
 import {
   bioOf,
   blobQuestion,
@@ -53,16 +45,10 @@ export interface DragonflyPorts {
   random(): number
 }
 
-/** What a manager showed of itself is believed this long: it may be replaced by a newer one. */
-const REMEMBERED_MS = 3_600_000
 /** So many in a row are no burst: it is asked whether the cluster is there. */
 const LIMITED_OFTEN = 3
 /** The limiter learns of a new cluster when it reads them all again (manager/middlewares/ratelimiter.go, v2.2.3 up). */
 const YOUNG_MS = 180_000
-/** Preheats whose blobs are looked for under ids of either form, where nobody has told which nodes use. */
-const SAMPLES = 3
-/** Longest wait for these: the manager's second look at its questions is 30 s after the first. */
-const SAMPLED_MS = 40_000
 /** Between our clock and the manager's. */
 const SKEW_MS = 600_000
 
@@ -83,13 +69,13 @@ class Dragonfly implements Engine {
   readonly #clusters: ClusterList
   readonly #closers = new Closers()
   /** What it echoed of our last submission. */
-  #shown: { readonly echo: Echo; readonly at: Instant } | undefined
+  readonly #echo: Remembered<Echo>
   /** The forms of the ids by which nodes were last seen to pull. */
-  #pulls: { readonly forms: readonly IdForm[]; readonly at: Instant } | undefined
-  /** When a probe last took it on itself to find these out. */
-  #sampledAt: Instant | undefined
-  /** When it last refused a scope of today. */
-  #oldScopesAt: Instant | undefined
+  readonly #pulls: Remembered<readonly IdForm[]>
+  /** A probe took it on itself to find these out. */
+  readonly #sampled: Remembered<true>
+  /** It refused a scope of today. */
+  readonly #oldScopes: Remembered<true>
   /** By cluster: refusals by its limiter since it last took something. */
   readonly #limited = new Map<string, number>()
 
@@ -98,6 +84,10 @@ class Dragonfly implements Engine {
     this.#provider = provider
     this.#clock = clock
     this.#phase = ports.random()
+    this.#echo = new Remembered(clock)
+    this.#pulls = new Remembered(clock)
+    this.#sampled = new Remembered(clock)
+    this.#oldScopes = new Remembered(clock)
     this.#manager = this.#closers.use(new Manager(provider, tls, read, clock))
     this.#preheats = this.#closers.use(new Looks('preheat', this.#manager, clock))
     this.#questions = this.#closers.use(new Looks('get_task', this.#manager, clock))
@@ -116,14 +106,10 @@ class Dragonfly implements Engine {
     }
   }
 
-  /**
-   * With `taskId: auto` this takes half a minute where the manager has preheats to show: blobs of these are looked for
-   * under the ids that nodes may use instead.
-   */
   async abilities(signal: AbortSignal): Promise<Abilities> {
     const clusters = (await this.#clusters.get(signal)) ?? []
     const settings = this.#provider.dragonfly
-    const echo = this.#recentEcho() ?? (await this.#newestPreheat(signal))?.echo
+    const echo = await this.#lastEcho(signal)
     return {
       evidence: 'claimed-by-engine',
       clusters: clusters.map(({ name }) => name),
@@ -132,18 +118,18 @@ class Dragonfly implements Engine {
     }
   }
 
-  /** By which ids nodes pull, where the Provider does not say: up to six jobs that look at caches, half a minute. */
+  /** By which ids nodes pull, where the Provider does not say, as far as the manager has preheats to show. */
   async inspect(signal: AbortSignal): Promise<Inspection> {
     if (this.#provider.dragonfly.taskId !== 'auto') return {}
     const rows = await this.#newestPreheats(signal)
-    const echo = this.#recentEcho() ?? rows[0]?.echo
+    const echo = this.#echo.value ?? rows[0]?.echo
     return echo === undefined ? {} : await this.#idAbilities(rows, echo, signal)
   }
 
   async #idAbilities(rows: readonly JobRow[], echo: Echo, signal: AbortSignal): Promise<Inspection> {
     const own = preheatForm('auto', echo)
     try {
-      const pulls = this.#recentPulls() ?? (await this.#sampledPulls(rows, own, signal))
+      const pulls = this.#pulls.value ?? (await this.#samplePulls(rows, own, signal))
       const warning = mismatch(own, pulls, echo.byDigest !== undefined)
       return { taskIds: idsText(own, pulls), warnings: warning === undefined ? [] : [warning] }
     } catch (error) {
@@ -152,44 +138,21 @@ class Dragonfly implements Engine {
     }
   }
 
-  /** By which ids nodes pulled what was preheated; empty: nothing shows that any did. @throws {EdgeError} */
-  async #sampledPulls(rows: readonly JobRow[], own: IdForm, signal: AbortSignal): Promise<readonly IdForm[]> {
-    const holders: Record<IdForm, Holder[]> = { url: [], digest: [] }
-    const questions = samplesOf(rows, SAMPLES).flatMap((sample) => [
-      { sample, by: 'url' as const },
-      { sample, by: 'digest' as const },
-    ])
-    const ids = await Promise.all(
-      questions.map(async ({ sample, by }) => {
-        const bio = `preheatd-ids/${sample.blob.slice(7, 23)}/${by}`
-        return { by, id: await this.#askForBlob({ ...sample, bio, clusterId: undefined }, by, signal) }
-      }),
-    )
-    const askedAt = this.#clock.now()
-    const until = askedAt + SAMPLED_MS
-    let open = ids.flatMap(({ by, id }) => (id === undefined ? [] : [{ by, id }]))
-    while (open.length > 0 && this.#clock.now() < until) {
-      await this.#clock.sleepUntil(Math.min(this.nextLook(askedAt, this.#clock.now()), until), signal)
-      const looks = await Promise.all(
-        open.map(async (one) => ({ one, row: await this.#questions.ask(one.id, signal) })),
-      )
-      for (const { one, row } of looks) if (row !== undefined) holders[one.by].push(...holdersIn(row))
-      open = looks.flatMap(({ one, row }) => (row?.state === 'PENDING' ? [one] : []))
+  async #samplePulls(rows: readonly JobRow[], own: IdForm, signal: AbortSignal): Promise<readonly IdForm[]> {
+    const ports = {
+      who: this.#manager.who,
+      clock: this.#clock,
+      submit: (question: BlobQuestion, by: IdForm) => this.#askForBlob(question, by, signal),
+      look: (id: string) => this.#questions.ask(id, signal),
+      nextLook: (submittedAt: Instant, now: Instant) => this.nextLook(submittedAt, now),
     }
-    const forms = formsOfPulls(holders, own, this.#provider.dragonfly.scope)
-    if (forms.length === 0 && open.length > 0)
-      throw new EdgeError('unavailable', 'PH5001', `${this.#manager.who} had no answer after ${SAMPLED_MS / 1000} s`)
-    return this.#rememberPulls(forms)
+    return this.#notePulls(await sampledPulls(rows, own, this.#provider.dragonfly.scope, ports, signal))
   }
 
   /** What was seen now, or else what was seen last. */
-  #rememberPulls(forms: readonly IdForm[]): readonly IdForm[] {
-    if (forms.length > 0) this.#pulls = { forms, at: this.#clock.now() }
-    return this.#recentPulls() ?? []
-  }
-
-  #recentPulls(): readonly IdForm[] | undefined {
-    return this.#pulls !== undefined && this.#isRecent(this.#pulls.at) ? this.#pulls.forms : undefined
+  #notePulls(forms: readonly IdForm[]): readonly IdForm[] {
+    if (forms.length > 0) this.#pulls.show(forms)
+    return this.#pulls.value ?? []
   }
 
   /**
@@ -232,7 +195,7 @@ class Dragonfly implements Engine {
     authorization: Secret | undefined,
     signal: AbortSignal,
   ): Promise<string> {
-    const scope = this.#hasOldScopes() ? oldScope(order.scope) : order.scope
+    const scope = this.#oldScopes.value ? oldScope(order.scope) : order.scope
     if (scope === undefined) throw this.#scopeRefusal(order)
     const settings = this.#provider.dragonfly
     const body = preheatBody(order, job, { url, scope, settings }, authorization)
@@ -243,8 +206,8 @@ class Dragonfly implements Engine {
       this.#remember(taken.echo)
       return taken.id
     }
-    if (!this.#hasOldScopes() && refusesScope(asked.answer)) {
-      this.#oldScopesAt = this.#clock.now()
+    if (!this.#oldScopes.value && refusesScope(asked.answer)) {
+      this.#oldScopes.show(true)
       return await this.#preheat(order, job, url, authorization, signal)
     }
     throw await this.#refusedSubmission(job, asked, signal)
@@ -289,7 +252,7 @@ class Dragonfly implements Engine {
   #withMismatch(order: Order, { echo }: JobRow, verdict: Verdict): Verdict {
     const mayDiffer = this.#provider.dragonfly.taskId === 'auto' && !('file' in order)
     if (!mayDiffer || verdict.claims === undefined) return verdict
-    const warning = mismatch(preheatForm('auto', echo), this.#recentPulls() ?? [], echo.byDigest !== undefined)
+    const warning = mismatch(preheatForm('auto', echo), this.#pulls.value ?? [], echo.byDigest !== undefined)
     return { ...verdict, message: joined([verdict.message, warning]) }
   }
 
@@ -336,11 +299,11 @@ class Dragonfly implements Engine {
       url: holdersOf(own.by === 'url' ? own : other),
       digest: holdersOf(own.by === 'url' ? other : own),
     }
-    const pulls = this.#rememberPulls(seen ? formsOfPulls(holders, own.by, order.scope) : [])
+    const pulls = this.#notePulls(seen ? formsOfPulls(holders, own.by, order.scope) : [])
     const { length } = shown.otherwise
     const message = joined([
       length === 0 ? undefined : heldOtherwise(length, question.blobs.length, own.by),
-      mismatch(own.by, pulls, this.#recentEcho()?.byDigest !== undefined),
+      mismatch(own.by, pulls, this.#echo.value?.byDigest !== undefined),
     ])
     return { kind: 'ended', claims: shown.claims, ...(message !== undefined && { message }) }
   }
@@ -350,15 +313,15 @@ class Dragonfly implements Engine {
    * once an hour one probe asks for a blob under the other ids as well, even if all is there. A file has one id.
    */
   async #newNotes({ repository, blobs }: Question, signal: AbortSignal): Promise<ProbeNotes | undefined> {
-    const echo = await this.#echo(signal)
+    const echo = await this.#lastEcho(signal)
     if (echo !== undefined && !asksHosts(echo)) return undefined
     const isFile = repository === undefined
     const { taskId } = this.#provider.dragonfly
     const own = isFile ? 'url' : preheatForm(taskId, echo)
     const notes = { v: 2, own: emptyNotes(own), other: undefined, sample: [] } as const
     if (isFile || taskId !== 'auto') return notes
-    const isKnown = this.#sampledAt !== undefined && this.#isRecent(this.#sampledAt)
-    if (!isKnown) this.#sampledAt = this.#clock.now()
+    const isKnown = this.#sampled.value === true
+    if (!isKnown) this.#sampled.show(true)
     return { ...notes, other: emptyNotes(otherForm(own)), sample: isKnown ? [] : blobs.slice(0, 1) }
   }
 
@@ -386,7 +349,7 @@ class Dragonfly implements Engine {
 
   nextLook(submittedAt: Instant, now: Instant): Instant {
     const { pollScheduleMs } = this.#provider.dragonfly
-    const echo = this.#recentEcho()
+    const echo = this.#echo.value
     const ages = echo === undefined || asksHosts(echo) ? pollScheduleMs : withEarlyLooks(pollScheduleMs)
     return nextLook(ages, submittedAt, now, this.#phase)
   }
@@ -413,33 +376,20 @@ class Dragonfly implements Engine {
    * What the manager last showed of itself: to this driver, otherwise to anybody, as far as it remembers. Undefined on
    * one that nobody has given a preheat for hours.
    */
-  async #echo(signal: AbortSignal): Promise<Echo | undefined> {
-    return this.#recentEcho() ?? (await this.#newestPreheat(signal))?.echo
-  }
-
-  #recentEcho(): Echo | undefined {
-    return this.#shown !== undefined && this.#isRecent(this.#shown.at) ? this.#shown.echo : undefined
+  async #lastEcho(signal: AbortSignal): Promise<Echo | undefined> {
+    return this.#echo.value ?? (await this.#newestPreheat(signal))?.echo
   }
 
   #remember(echo: Echo | undefined): void {
     if (echo === undefined) return
-    this.#shown = { echo, at: this.#clock.now() }
+    this.#echo.show(echo)
     // Since 2.1.66 any word is taken, so that the old one is refused by nobody; what is newer shows in the echo.
-    if (echo.keys.has('piece_length')) this.#oldScopesAt = undefined
-  }
-
-  #hasOldScopes(): boolean {
-    return this.#oldScopesAt !== undefined && this.#isRecent(this.#oldScopesAt)
-  }
-
-  #isRecent(at: Instant): boolean {
-    const age = this.#clock.now() - at
-    return age >= 0 && age < REMEMBERED_MS
+    if (echo.keys.has('piece_length')) this.#oldScopes.forget()
   }
 
   /** The first job of a Provider shows what its manager drops; a second is not sent to be half of what was asked. */
   #refuseWhatIsIgnored(order: Order): void {
-    const echo = this.#recentEcho()
+    const echo = this.#echo.value
     if (echo === undefined) return
     const ignored = ignoredSettings(echo, orderArgs(this.#provider.dragonfly, order)).map(settingText)
     if (ignored.length === 0) return
