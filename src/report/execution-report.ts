@@ -37,7 +37,7 @@ export function renderExecutionReport(
   execution: EndedExecution,
   tasks: readonly Task[],
   instance: string,
-  peers: Peers = 'counts',
+  peers: Peers,
 ): ReportFile {
   const { snapshot, selection, reason } = execution
   return {

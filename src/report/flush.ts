@@ -15,8 +15,7 @@ import { worthOf } from './worth.ts'
 /** All that the daemon has to tell git. */
 export interface Unsent {
   readonly instance: string
-  /** Left out: counts. */
-  readonly peers?: Peers
+  readonly peers: Peers
   readonly reports: readonly UnsentReport[]
   readonly missed: readonly MissedSlot[]
   readonly runs: readonly UsedRun[]
@@ -24,8 +23,8 @@ export interface Unsent {
   readonly last: readonly LastExecution[]
   /** What is not in force as its files say. */
   readonly troubles: readonly Trouble[]
-  /** Keys of all objects in force; the status of others is dropped. Left out: nothing is dropped. */
-  readonly declared?: readonly string[]
+  /** Keys of all objects in force; the status of others is dropped. */
+  readonly declared: readonly string[]
 }
 
 /** One commit, yet to be made on whatever the branch's tip will be. */
@@ -78,8 +77,8 @@ function runsEdits({ runs }: Unsent): Edit[] {
 
 function statusEdits({ instance, last, troubles, reports, declared }: Unsent): Edit[] {
   const unsent = new Map(reports.map((report) => [report.execution.id, report]))
-  const keys = declared && new Set(declared)
-  const standing = last.filter(({ execution }) => keys?.has(execution.policyKey) !== false)
+  const keys = new Set(declared)
+  const standing = last.filter(({ execution }) => keys.has(execution.policyKey))
   const statuses = statusOf(standing, troubles, (one) => linkTo(one, unsent.get(one.execution.id), instance))
   return [
     { path: STATUS_PATH, apply: (existing) => mergeStatus(existing, instance, statuses, declared) },

@@ -114,14 +114,15 @@ function bothOf(before: Trouble | undefined, now: Trouble): Trouble {
 /**
  * `status.yaml` with the section of one instance brought up to date; the others stay. An outcome that says the same as
  * the one before keeps that one's times, and `Skipped` after `Success` is the same: the images are as warm as they
- * were. So the file changes only when a state does. What is not mentioned is kept as no longer stalled, or left out if
- * `declared` (keys) is given and does not name it. A file that cannot be read is begun anew.
+ * were. So the file changes only when a state does. What is not mentioned is kept as no longer stalled if it is declared,
+ * and else left out. A file that cannot be read is begun anew.
+ * @param declared keys
  */
 export function mergeStatus(
   existing: string | undefined,
   instance: string,
   statuses: readonly Status[],
-  declared: readonly string[] | undefined,
+  declared: readonly string[],
 ): string {
   const sections = new Map(parseStatus(existing ?? '').map((section) => [section.instance, section.statuses]))
   const before = sections.get(instance) ?? []
@@ -129,7 +130,7 @@ export function mergeStatus(
   const mentioned = new Set(statuses.map(keyOf))
   const kept = before
     .filter((one) => !mentioned.has(keyOf(one)) && one.outcome !== undefined)
-    .filter((one) => declared === undefined || declared.includes(keyOf(one)))
+    .filter((one) => declared.includes(keyOf(one)))
     .map((one): Status => ({ ...one, state: 'Ready', suspended: undefined, problem: undefined }))
   const renewed = statuses.map((one) => ({
     ...one,

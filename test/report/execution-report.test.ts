@@ -64,7 +64,7 @@ const execution = endedExecution({ result: 'PartialSuccess' })
 
 describe('an execution report', () => {
   it('is these bytes', () => {
-    expect(renderExecutionReport(execution, [partial, succeeded], 'eu').text).toBe(`\
+    expect(renderExecutionReport(execution, [partial, succeeded], 'eu', 'counts').text).toBe(`\
 apiVersion: preheatd.io/v1alpha1
 kind: ExecutionReport
 metadata:
@@ -144,8 +144,8 @@ spec:
   })
 
   it('is the same whatever order its tasks come in', () => {
-    const one = renderExecutionReport(execution, [partial, succeeded], 'eu')
-    expect(renderExecutionReport(execution, [succeeded, partial], 'eu')).toEqual(one)
+    const one = renderExecutionReport(execution, [partial, succeeded], 'eu', 'counts')
+    expect(renderExecutionReport(execution, [succeeded, partial], 'eu', 'counts')).toEqual(one)
   })
 
   it.each([
@@ -157,13 +157,13 @@ spec:
       endedExecution({ result: 'Blocked', selection: undefined, reason: { code: 'PH8005', message: 'content trust' } }),
     ],
   ])('of %s keeps to its schema', (_, ended) => {
-    const report: unknown = parse(renderExecutionReport(ended, [partial, succeeded], 'eu').text)
+    const report: unknown = parse(renderExecutionReport(ended, [partial, succeeded], 'eu', 'counts').text)
     expect(validate(report), JSON.stringify(validate.errors)).toBe(true)
   })
 
   it('shows a file by its URL, without size or digest, and names it where it is missing', () => {
     const lost = { ...file, provider: 'dragonfly-us', state: 'Failed', missing: [EXAMPLE_FILE] } as const
-    const { text } = renderExecutionReport(execution, [lost, file, succeeded], 'eu')
+    const { text } = renderExecutionReport(execution, [lost, file, succeeded], 'eu', 'counts')
     expect(keepsToSchema(text).spec.tasks.map(({ artifact, file, missing }) => [artifact, file, missing])).toEqual([
       [undefined, EXAMPLE_FILE, undefined],
       [undefined, EXAMPLE_FILE, [EXAMPLE_FILE]],
@@ -172,7 +172,7 @@ spec:
   })
 
   it('of a task is of an artifact or of a file, and never of both or none', () => {
-    const report = parse(renderExecutionReport(execution, [succeeded, file], 'eu').text) as Report
+    const report = parse(renderExecutionReport(execution, [succeeded, file], 'eu', 'counts').text) as Report
     const [first, second] = report.spec.tasks
     const withTask = (one: object) => validate({ ...report, spec: { ...report.spec, tasks: [one] } })
     expect([first!, second!, { ...first, ...second }, { provider: 'x', state: 'Failed' }].map(withTask)).toEqual([
@@ -189,7 +189,7 @@ spec:
       { artifact: 'library/app:latest', digest: digest(2) },
     ]
     const selection = { ...execution.selection!, movedTags }
-    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu')
+    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu', 'counts')
     expect(keepsToSchema(text).spec.selection).toMatchObject({
       movedTags: [{ artifact: 'library/app:gone' }, { artifact: 'library/app:latest', digest: digest(2) }],
     })
@@ -198,7 +198,7 @@ spec:
   it('names artifacts that the policy names and the registry does not have', () => {
     const unresolved = [{ artifact: 'nginx:9', code: 'PH8010', message: 'library/nginx has\nno such tag' }] as const
     const selection = { ...execution.selection!, unresolved }
-    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu')
+    const { text } = renderExecutionReport({ ...execution, selection }, [succeeded], 'eu', 'counts')
     expect(keepsToSchema(text).spec.selection).toMatchObject({
       unresolved: [{ artifact: 'nginx:9', code: 'PH8010', message: 'library/nginx has no such tag' }],
     })
@@ -207,7 +207,7 @@ spec:
   it('has what was said of a job that went well, at its last id', () => {
     const message = `preheats are cached by URL, but nodes pulled by digest\u001b[2J ${'x'.repeat(500)}`
     const job = { ...succeeded.jobs[0]!, verdict: { said: 'success', claims: undefined, message } } as const
-    const { text } = renderExecutionReport(execution, [{ ...succeeded, jobs: [job] }], 'eu')
+    const { text } = renderExecutionReport(execution, [{ ...succeeded, jobs: [job] }], 'eu', 'counts')
     const [first, last] = keepsToSchema(text).spec.tasks[0]?.jobs ?? []
     expect(first).toEqual({ id: '16', cluster: 'eu-1' })
     expect(last).toMatchObject({
@@ -230,7 +230,7 @@ spec:
     }
 
     it('says how many, and nothing of who they are', () => {
-      expect(renderExecutionReport(execution, [task], 'eu').text).not.toMatch(/seed-|10\.0\.0|peerNames/)
+      expect(renderExecutionReport(execution, [task], 'eu', 'counts').text).not.toMatch(/seed-|10\.0\.0|peerNames/)
     })
 
     it('names each of them once where reports.peers asks for it', () => {
@@ -251,12 +251,12 @@ spec:
     'may rest on evidence of the kind %s',
     (kind) => {
       const evidence = { ...succeeded.evidence!, kind }
-      keepsToSchema(renderExecutionReport(execution, [{ ...succeeded, evidence }], 'eu').text)
+      keepsToSchema(renderExecutionReport(execution, [{ ...succeeded, evidence }], 'eu', 'counts').text)
     },
   )
 
   it('says which PreheatRun asked and why', () => {
-    const { text } = renderExecutionReport(endedExecution({ cause: runCause() }), [], 'eu')
+    const { text } = renderExecutionReport(endedExecution({ cause: runCause() }), [], 'eu', 'counts')
     expect(text).toContain(`run:\n        name: hotfix\n        digest: ${digest('run')}\n        reason: CVE fix\n`)
   })
 
@@ -273,13 +273,14 @@ spec:
         }),
       ],
       'eu',
+      'counts',
     )
     expect(text).not.toMatch(/[^\P{Cc}\n]|\p{Cf}/u)
     expect(text.match(/^ *result:/gm)).toHaveLength(1)
   })
 
   it('of an execution with an open task is a bug that shows', () => {
-    expect(() => renderExecutionReport(execution, [task()], 'eu')).toThrow(TypeError)
+    expect(() => renderExecutionReport(execution, [task()], 'eu', 'counts')).toThrow(TypeError)
   })
 })
 

@@ -8,8 +8,17 @@ import { digest, EXAMPLE_AT, policy, snapshot } from '../support/examples.ts'
 const REPORT = 'executions/2026/11/21/eu/library/release-images/20261121T020000Z-3f9a1c07.yaml'
 const DAILY = 'daily/2026/11/21/eu.yaml'
 
-const nothing: Unsent = { instance: 'eu', reports: [], missed: [], runs: [], last: [], troubles: [] }
 const report = unsentReport({ tasks: [settledTask(), taskOf('base', { state: 'Partial' })] })
+const nothing: Unsent = {
+  instance: 'eu',
+  peers: 'counts',
+  reports: [],
+  missed: [],
+  runs: [],
+  last: [],
+  troubles: [],
+  declared: [report.execution.policyKey],
+}
 const missed = {
   policyKey: 'PreheatPolicy/harbor/library/nightly',
   policy: 'library/nightly',
