@@ -78,7 +78,7 @@ export async function place(spec: Readonly<Record<string, unknown>>, artifacts =
       peers: 'counts',
       selections: 4,
       requests: 64,
-      graceMs: 100,
+      graceMs: 5_000,
     },
   })
   const stop = new AbortController()
