@@ -17,20 +17,17 @@ import { ASKED, Questions } from './questions.ts'
 import { reconcile, type Reconciled } from './reconcile.ts'
 import { isUrgent, sendReports, type Sent } from './send-reports.ts'
 import type { ConfigReader } from './config/reader.ts'
-import { byText } from './plan/order.ts'
 import { TaskLoop, type Drivers, type Limits } from './execution/loop.ts'
 import type { Peers } from './report/execution-report.ts'
 import { parseRuns } from './report/runs.ts'
 import { Bell } from './bell.ts'
 import { Closers } from './closers.ts'
-import { Timetable, nextSlotOf } from './trigger/scheduler.ts'
-import { dutiesOf, dutyKey, nextDuty } from './trigger/upkeep.ts'
+import { Alarms } from './trigger/alarms.ts'
 import type { Clock } from './model/clock.ts'
 import type { Instant } from './model/duration.ts'
 import { EdgeError, OperatorError } from './model/errors.ts'
 import type { Emit, Event } from './model/events.ts'
 import type { EndedExecution, Execution } from './model/execution.ts'
-import { SlotCalculator } from './model/schedule.ts'
 import { ofKind } from './model/resource.ts'
 import { SourceError, type Publisher, type Source } from './model/source.ts'
 import type { Asked } from './model/operations.ts'
@@ -112,8 +109,7 @@ export class Daemon {
   readonly #selections: LimitFunction
   /** Executions that are being selected, by id, so that none is selected twice at once. */
   readonly #selecting = new Map<string, Promise<void>>()
-  readonly #timetable = new Timetable()
-  readonly #fingerprints = new Map<string, string>()
+  #alarms = new Alarms()
   readonly #abort = new AbortController()
   #applied: Applied | undefined
   #submitsInFlight: ReadonlyMap<string, number> = new Map()
@@ -417,7 +413,7 @@ export class Daemon {
 
   /** What the one before left undone. */
   async #takeOver(): Promise<void> {
-    this.#fingerprints.clear()
+    this.#alarms = new Alarms()
     await this.#resume()
   }
 
@@ -478,7 +474,7 @@ export class Daemon {
     const { clock, beat } = this.#ports
     while (!stop.aborted) {
       beat('schedule')
-      const due = new Set(this.#timetable.takeDue(clock.now()))
+      const due = this.#alarms.takeDue(clock.now())
       if (due.size > 0) {
         await this.beginDue((key) => due.has(key))
         await this.#rearm(due)
@@ -486,7 +482,7 @@ export class Daemon {
       }
       const deadline = await this.#tendOpen()
       // A slot that waits for the execution before it is in the past, and asked about again in a while.
-      const next = this.#timetable.next()?.at ?? Infinity
+      const next = this.#alarms.next() ?? Infinity
       const at = next <= clock.now() ? clock.now() + WAITING_SLOT_MS : next
       await this.#rest(Math.min(at, deadline), stop, this.#scheduleBell)
     }
@@ -609,35 +605,9 @@ export class Daemon {
     return bell.rest(Math.min(until, clock.now() + LONGEST_REST_MS), clock, stop)
   }
 
-  /** Arms the schedules whose meaning changed, or those named; the others keep their place. */
-  async #rearm(named: ReadonlySet<string> = new Set()): Promise<void> {
-    const policies = new Map(
-      ofKind(this.#applied?.objects ?? [], 'PreheatPolicy').map(({ key, resource }) => [key, resource]),
-    )
-    const states = await this.#ports.store.schedules()
-    const armed = new Set<string>()
-    const slots = new SlotCalculator()
-    const nextSlot = (policyKey: string, until: Instant) => {
-      const policy = policies.get(policyKey)
-      return policy && nextSlotOf(policy, until, slots)
-    }
-    const duties = new Map(
-      [...policies].flatMap(([key, policy]) =>
-        dutiesOf(policy).map((duty) => [dutyKey(key, duty.upkeep), (until: Instant) => nextDuty(duty, until)] as const),
-      ),
-    )
-    // Those that share a pattern one after another: the calculator keeps a few.
-    for (const { policyKey, fingerprint, until } of states.toSorted(byText((state) => state.fingerprint))) {
-      armed.add(policyKey)
-      if (this.#fingerprints.get(policyKey) === fingerprint && !named.has(policyKey)) continue
-      this.#fingerprints.set(policyKey, fingerprint)
-      this.#timetable.set(policyKey, duties.get(policyKey)?.(until) ?? nextSlot(policyKey, until))
-    }
-    for (const policyKey of [...this.#fingerprints.keys()]) {
-      if (armed.has(policyKey)) continue
-      this.#fingerprints.delete(policyKey)
-      this.#timetable.set(policyKey, undefined)
-    }
+  /** @param named those that were due */
+  async #rearm(named?: ReadonlySet<string>): Promise<void> {
+    this.#alarms.set(this.#applied?.objects ?? [], await this.#ports.store.schedules(), named)
   }
 
   /** A provider that nobody declares any more is not asked: its last tasks find out for themselves. */
