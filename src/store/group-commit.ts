@@ -2,20 +2,24 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { sql, type Kysely, type Transaction } from 'kysely'
 import type { Tables } from './tables.ts'
 
-type Work = (db: Transaction<Tables>) => Promise<unknown>
+/** Does in a transaction all writes of one kind that came together. @returns what came of each, in their order */
+export type Writes<Item, Result> = (db: Transaction<Tables>, items: readonly Item[]) => Promise<readonly Result[]>
 
 interface Waiting {
-  readonly work: Work
+  readonly writes: Writes<unknown, unknown>
+  readonly item: unknown
   readonly resolve: (result: unknown) => void
   readonly reject: (error: unknown) => void
 }
 
 type Outcome = { readonly result: unknown } | { readonly error: unknown }
+type Answered = readonly [Waiting, Outcome]
 
 /**
  * Writes that come together are committed together, and each is answered once they are: a commit waits for the disk
- * (5 ms on a cloud volume), and a step of a task makes three. One write's failure is undone alone: then all of them are
- * done again, each for itself, so `work` is called a second time and has to be nothing but its statements.
+ * (5 ms on a cloud volume), and a step of a task makes three. Those of one kind share their statements as well, each of
+ * which costs its way to the database. One write's failure is undone alone: then all of them are done again, each for
+ * itself, so `writes` is called a second time and has to be nothing but its statements.
  */
 export class GroupCommit {
   readonly #db: Kysely<Tables>
@@ -26,10 +30,14 @@ export class GroupCommit {
     this.#db = db
   }
 
-  /** Resolves when what `work` wrote is durable. @throws what `work` throws, or the commit */
-  async run<T>(work: (db: Transaction<Tables>) => Promise<T>): Promise<T> {
-    return await new Promise<T>((resolve, reject) => {
-      this.#waiting.push({ work, resolve: resolve as (result: unknown) => void, reject })
+  /**
+   * Resolves when what was written is durable.
+   * @param writes the same function for all writes of a kind
+   * @throws what `writes` throws, or the commit
+   */
+  async run<Item, Result>(writes: Writes<Item, Result>, item: Item): Promise<Result> {
+    return await new Promise<Result>((resolve, reject) => {
+      this.#waiting.push({ writes, item, resolve, reject } as Waiting)
       if (!this.#isUnderWay) void this.#commitAll()
     })
   }
@@ -49,9 +57,9 @@ export class GroupCommit {
   async #commit(batch: readonly Waiting[]): Promise<void> {
     try {
       const outcomes = await this.#together(batch).catch(() => this.#apart(batch))
-      for (const [i, outcome] of outcomes.entries()) {
-        if ('error' in outcome) batch[i]!.reject(outcome.error)
-        else batch[i]!.resolve(outcome.result)
+      for (const [{ resolve, reject }, outcome] of outcomes) {
+        if ('error' in outcome) reject(outcome.error)
+        else resolve(outcome.result)
       }
     } catch (error) {
       for (const { reject } of batch) reject(error)
@@ -59,28 +67,33 @@ export class GroupCommit {
   }
 
   /** The good case: nothing fails, and no savepoint is paid for. */
-  #together(batch: readonly Waiting[]): Promise<readonly Outcome[]> {
+  #together(batch: readonly Waiting[]): Promise<readonly Answered[]> {
     return this.#db.transaction().execute(async (db) => {
-      const all: Outcome[] = []
-      for (const { work } of batch) all.push({ result: await work(db) })
-      return all
+      const answered: Answered[] = []
+      for (const writes of new Set(batch.map((one) => one.writes))) {
+        const waiting = batch.filter((one) => one.writes === writes)
+        const items = waiting.map(({ item }) => item)
+        const results = await writes(db, items)
+        for (const [i, one] of waiting.entries()) answered.push([one, { result: results[i] }])
+      }
+      return answered
     })
   }
 
-  #apart(batch: readonly Waiting[]): Promise<readonly Outcome[]> {
+  #apart(batch: readonly Waiting[]): Promise<readonly Answered[]> {
     return this.#db.transaction().execute(async (db) => {
-      const all: Outcome[] = []
-      for (const { work } of batch) all.push(await alone(db, work))
-      return all
+      const answered: Answered[] = []
+      for (const one of batch) answered.push([one, await alone(db, one)])
+      return answered
     })
   }
 }
 
 /** One write of several in a transaction: it takes effect whole or not at all. */
-async function alone(db: Transaction<Tables>, work: Work): Promise<Outcome> {
+async function alone(db: Transaction<Tables>, { writes, item }: Waiting): Promise<Outcome> {
   await sql`savepoint one`.execute(db)
   try {
-    const result = await work(db)
+    const [result] = await writes(db, [item])
     await sql`release savepoint one`.execute(db)
     return { result }
   } catch (error) {

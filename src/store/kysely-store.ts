@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import { sql, type Kysely, type RawBuilder, type SelectQueryBuilder, type Transaction } from 'kysely'
+import { sql, type Kysely, type SelectQueryBuilder, type Transaction } from 'kysely'
 import type { Instant } from '../model/duration.ts'
 import type { Delivery } from '../model/delivery.ts'
 import type { Evidence, LedgerEntry } from '../model/evidence.ts'
 import type { EndedExecution, Execution } from '../model/execution.ts'
 import { LeaseLost } from '../model/errors.ts'
 import type { EventKind } from '../model/policy.ts'
-import { isSettled, type OpenTask, type SettledTask, type Task } from '../model/task.ts'
+import type { OpenTask, SettledTask, Task } from '../model/task.ts'
 import type {
   Applied,
   AppliedObject,
@@ -23,8 +23,10 @@ import type {
   UsedRun,
 } from './store.ts'
 import { STATE_OF, type Flavour } from './flavour.ts'
-import { GroupCommit } from './group-commit.ts'
-import type { ExecutionRow, Flag, Tables, TaskRow } from './tables.ts'
+import { GroupCommit, type Writes } from './group-commit.ts'
+import { chunks, endedOf, executionOf, openTaskOf, runRow, scheduleRow, taskOf, taskRow } from './rows.ts'
+import type { Tables, TaskRow } from './tables.ts'
+import { releaseHeld, saveHeld, settleAll } from './task-writes.ts'
 
 const DAY_MS = 86_400_000
 const EXECUTIONS_KEPT_MS = 30 * DAY_MS
@@ -36,24 +38,20 @@ const DELIVERIES_KEPT_MS = 2 * DAY_MS
 /** Executions forgotten by one prune. */
 const PRUNED_AT_ONCE = 500
 
-/** Rows or keys in one statement: SQLite takes 32,766 parameters and PostgreSQL 65,535, a row has at most 8. */
-const CHUNK = 500
-
 const WORK_STATES = Object.entries(STATE_OF) as readonly [Claimable['kind'], string][]
 
-const TASK_STATES: ReadonlySet<string> = new Set<Task['state']>([
-  'Pending',
-  'Submitting',
-  'Running',
-  'Succeeded',
-  'Partial',
-  'Unverified',
-  'Failed',
-  'Lost',
-  'Stopped',
-])
+interface Claim {
+  readonly which: Claimable
+  readonly limit: number
+  readonly caps: Caps
+  readonly now: Instant
+  readonly leaseMs: number
+}
 
-const EXECUTION_STATES: ReadonlySet<string> = new Set<Execution['state']>(['Selecting', 'Running', 'Ended'])
+interface Renewal {
+  readonly taskIds: readonly string[]
+  readonly until: Instant
+}
 
 /** The daemon's memory in a relational database; its tables are there already. Closes the database with itself. */
 export class KyselyStore implements Store {
@@ -256,71 +254,76 @@ export class KyselyStore implements Store {
   }
 
   async claim(which: Claimable, limit: number, caps: Caps, now: Instant, leaseMs: number): Promise<OpenTask[]> {
-    const { worker, room, unlocked } = this.#flavour
-    const rows = await this.#steps.run(async (db) => {
-      const count = await room(db, which, limit, caps, now)
-      if (count <= 0) return []
-      return db
-        .updateTable('tasks')
-        .set({ lease_until: now + leaseMs, lease_owner: worker })
-        .where('id', 'in', (on) =>
-          unlocked(
-            on
-              .selectFrom('tasks')
-              .select('id')
-              .where('registry', '=', which.registry)
-              .where('provider', '=', which.provider)
-              .where('state', '=', STATE_OF[which.kind])
-              .where('next_at', '<=', now)
-              .where('lease_until', '<=', now)
-              .$if(which.kind === 'pending', isFirstOfItsKind)
-              .orderBy('next_at')
-              .orderBy('id')
-              .limit(count),
-          ),
-        )
-        .returningAll()
-        .execute()
-    })
+    const rows = await this.#steps.run(this.#claim, { which, limit, caps, now, leaseMs })
     return rows.map(openTaskOf).sort((a, b) => a.nextAt - b.nextAt || (a.id < b.id ? -1 : 1))
   }
 
+  readonly #claim: Writes<Claim, readonly TaskRow[]> = async (db, claims) => {
+    const { worker, room, unlocked } = this.#flavour
+    const claimed: TaskRow[][] = []
+    for (const { which, limit, caps, now, leaseMs } of claims) {
+      const count = await room(db, which, limit, caps, now)
+      const rows =
+        count <= 0
+          ? []
+          : await db
+              .updateTable('tasks')
+              .set({ lease_until: now + leaseMs, lease_owner: worker })
+              .where('id', 'in', (on) =>
+                unlocked(
+                  on
+                    .selectFrom('tasks')
+                    .select('id')
+                    .where('registry', '=', which.registry)
+                    .where('provider', '=', which.provider)
+                    .where('state', '=', STATE_OF[which.kind])
+                    .where('next_at', '<=', now)
+                    .where('lease_until', '<=', now)
+                    .$if(which.kind === 'pending', isFirstOfItsKind)
+                    .orderBy('next_at')
+                    .orderBy('id')
+                    .limit(count),
+                ),
+              )
+              .returningAll()
+              .execute()
+      claimed.push(rows)
+    }
+    return claimed
+  }
+
   async renew(taskIds: readonly string[], now: Instant, leaseMs: number): Promise<void> {
-    for (const some of chunks(taskIds))
-      await this.#steps.run((db) =>
-        db
+    await this.#steps.run(this.#renew, { taskIds, until: now + leaseMs })
+  }
+
+  readonly #renew: Writes<Renewal, void> = async (db, renewals) => {
+    for (const { taskIds, until } of renewals) {
+      for (const some of chunks(taskIds))
+        await db
           .updateTable('tasks')
-          .set({ lease_until: now + leaseMs })
+          .set({ lease_until: until })
           .where('id', 'in', some)
           .where('lease_owner', '=', this.#flavour.worker)
           .where('lease_until', '>', 0)
-          .execute(),
-      )
+          .execute()
+    }
+    return []
   }
 
   async saveStep(task: OpenTask): Promise<void> {
-    const saved = await this.#steps.run((db) =>
-      this.#ifHeld(db, task.id, sql`state = ${task.state}, next_at = ${task.nextAt}, body = ${JSON.stringify(task)}`),
-    )
-    if (!saved) throw new LeaseLost(task.id)
+    if (!(await this.#steps.run(this.#save, task))) throw new LeaseLost(task.id)
   }
 
+  readonly #save: Writes<OpenTask, boolean> = (db, tasks) => saveHeld(db, this.#flavour.worker, tasks)
+
   async release(task: Task): Promise<readonly string[]> {
-    const others = await this.#steps.run(async (db) => {
-      const { state, next_at, lease_until, body } = taskRow(task)
-      const set = sql`state = ${state}, next_at = ${next_at}, lease_until = ${lease_until}, body = ${body}`
-      if (!(await this.#ifHeld(db, task.id, set))) return undefined
-      if (isSettled(task) && task.state === 'Succeeded' && task.evidence !== undefined) {
-        await remember(db, task, task.evidence)
-        return settleAlong(db, task)
-      }
-      if ('missing' in task && task.missing.length > 0)
-        await db.deleteFrom('ledger').where('key', '=', task.ledgerKey).execute()
-      return []
-    })
+    const others = await this.#steps.run(this.#release, task)
     if (others === undefined) throw new LeaseLost(task.id)
     return others
   }
+
+  readonly #release: Writes<Task, readonly string[] | undefined> = (db, tasks) =>
+    releaseHeld(db, this.#flavour.worker, tasks)
 
   async giveUp(executionId: string, settle: (task: OpenTask) => SettledTask): Promise<void> {
     await this.#db.transaction().execute(async (db) => {
@@ -330,24 +333,11 @@ export class KyselyStore implements Store {
         .where('execution_id', '=', executionId)
         .where('next_at', 'is not', null)
         .execute()
-      for (const row of rows) {
-        const { state, next_at, lease_until, body } = taskRow(settle(openTaskOf(row)))
-        await db.updateTable('tasks').set({ state, next_at, lease_until, body }).where('id', '=', row.id).execute()
-      }
+      await settleAll(
+        db,
+        rows.map((row) => settle(openTaskOf(row))),
+      )
     })
-  }
-
-  /**
-   * Updates an open task that this worker has. Written out, as each step of a task does it twice: to build it costs as
-   * much as to run it (12 and 6 µs).
-   * @returns whether this worker has it
-   */
-  async #ifHeld(db: Transaction<Tables>, id: string, set: RawBuilder<unknown>): Promise<boolean> {
-    const { numAffectedRows } = await sql`
-      update tasks set ${set}
-      where id = ${id} and next_at is not null and lease_until > 0 and lease_owner = ${this.#flavour.worker}
-    `.execute(db)
-    return numAffectedRows !== undefined && numAffectedRows > 0n
   }
 
   async releaseLeases(): Promise<void> {
@@ -503,21 +493,26 @@ export class KyselyStore implements Store {
   }
 
   async deliver(deliveries: readonly Delivery[]): Promise<number> {
-    return this.#steps.run(async (db) => {
-      let added = 0
-      for (const some of chunks(deliveries)) {
-        const { numInsertedOrUpdatedRows } = await db
-          .insertInto('inbox')
-          .values(
-            some.map((one) => ({ key: one.key, received_at: one.receivedAt, routed: 0, body: JSON.stringify(one) })),
-          )
-          .onConflict((on) => on.doNothing())
-          .executeTakeFirst()
-        added += Number(numInsertedOrUpdatedRows ?? 0)
-      }
-      if (added > 0) await this.#flavour.wakeOthers(db)
-      return added
-    })
+    return this.#steps.run(this.#deliver, deliveries)
+  }
+
+  readonly #deliver: Writes<readonly Delivery[], number> = async (db, all) => {
+    const fresh = new Set<string>()
+    // Workers that write several in one order never wait for each other.
+    for (const some of chunks(all.flat().sort((a, b) => (a.key < b.key ? -1 : 1)))) {
+      const rows = await db
+        .insertInto('inbox')
+        .values(
+          some.map((one) => ({ key: one.key, received_at: one.receivedAt, routed: 0, body: JSON.stringify(one) })),
+        )
+        .onConflict((on) => on.doNothing())
+        .returning('key')
+        .execute()
+      for (const { key } of rows) fresh.add(key)
+    }
+    if (fresh.size > 0) await this.#flavour.wakeOthers(db)
+    // The first that brings it is the one who added it.
+    return all.map((deliveries) => deliveries.filter(({ key }) => fresh.delete(key)).length)
   }
 
   async undelivered(limit: number): Promise<Delivery[]> {
@@ -741,30 +736,6 @@ function isFirstOfItsKind<O>(query: SelectQueryBuilder<Tables, 'tasks', O>): Sel
   )
 }
 
-/** Settles the tasks that waited for this one, with its evidence. @returns their executions */
-async function settleAlong(db: Transaction<Tables>, done: SettledTask): Promise<string[]> {
-  const sharing = await db
-    .selectFrom('tasks')
-    .selectAll()
-    .where('share_key', '=', shareKeyOf(done))
-    .where('next_at', 'is not', null)
-    .execute()
-  // Here and not in the query, for which SQLite would walk all tasks without a lease: 1.3 ms a task at 5,000 of them.
-  const rows = sharing.filter(({ state, lease_until }) => state === STATE_OF.pending && lease_until === 0)
-  for (const row of rows) {
-    const { nextAt: _, ...waiting } = openTaskOf(row)
-    const { evidence, missing, endedAt, jobs } = done
-    const along: Task = { ...waiting, state: 'Succeeded', error: undefined, evidence, missing, endedAt, jobs }
-    const { state, next_at, lease_until, body } = taskRow(along)
-    await db.updateTable('tasks').set({ state, next_at, lease_until, body }).where('id', '=', row.id).execute()
-  }
-  return [...new Set(rows.map((row) => row.execution_id))]
-}
-
-function shareKeyOf({ ledgerKey, purpose }: Task): string {
-  return `${ledgerKey} ${purpose}`
-}
-
 /** Writes what changed: of ten thousand objects a commit touches a few, and the others are the very same values. */
 async function replaceObjects(
   db: Transaction<Tables>,
@@ -845,74 +816,4 @@ async function saveMissed(db: Transaction<Tables>, missed: readonly MissedSlot[]
       )
       .onConflict((on) => on.doNothing())
       .execute()
-}
-
-/** An older observation never replaces a newer one. */
-async function remember(db: Transaction<Tables>, { ledgerKey, provider }: Task, evidence: Evidence): Promise<void> {
-  const row = { provider, warm_at: evidence.observedAt, evidence: JSON.stringify(evidence) }
-  await db
-    .insertInto('ledger')
-    .values({ key: ledgerKey, ...row })
-    .onConflict((on) => on.column('key').doUpdateSet(row).where('ledger.warm_at', '<', row.warm_at))
-    .execute()
-}
-
-function scheduleRow(schedule: ScheduleState): Tables['schedules'] {
-  return { policy_key: schedule.policyKey, fingerprint: schedule.fingerprint, until_at: schedule.until }
-}
-
-function runRow(run: UsedRun, sent: Flag): Tables['used_runs'] {
-  return {
-    name: run.name,
-    digest: run.digest,
-    execution_id: run.executionId,
-    policy: run.policy,
-    used_at: run.usedAt,
-    sent,
-  }
-}
-
-/** A task that nobody has. */
-function taskRow(task: Task): TaskRow {
-  return {
-    id: task.id,
-    execution_id: task.executionId,
-    provider: task.provider,
-    registry: task.registry,
-    state: task.state,
-    next_at: isSettled(task) ? null : task.nextAt,
-    lease_until: 0,
-    lease_owner: null,
-    share_key: shareKeyOf(task),
-    body: JSON.stringify(task),
-  }
-}
-
-/** We wrote it: only a state that this build does not know is worth a check. */
-function taskOf(row: TaskRow): Task {
-  if (!TASK_STATES.has(row.state)) throw new Error(`task ${row.id} is in an unknown state`)
-  return JSON.parse(row.body) as Task
-}
-
-function openTaskOf(row: TaskRow): OpenTask {
-  const task = taskOf(row)
-  if (isSettled(task)) throw new Error(`task ${row.id} is settled and yet has a next step`)
-  return task
-}
-
-function executionOf(row: ExecutionRow): Execution {
-  if (!EXECUTION_STATES.has(row.state)) throw new Error(`execution ${row.id} is in an unknown state`)
-  return JSON.parse(row.body) as Execution
-}
-
-function endedOf(row: ExecutionRow): EndedExecution {
-  const execution = executionOf(row)
-  if (execution.state !== 'Ended') throw new Error(`execution ${row.id} has not ended`)
-  return execution
-}
-
-function chunks<T>(all: readonly T[]): T[][] {
-  const some: T[][] = []
-  for (let from = 0; from < all.length; from += CHUNK) some.push(all.slice(from, from + CHUNK))
-  return some
 }
