@@ -401,9 +401,9 @@ async function answers(server: KrakenServer, signal: AbortSignal): Promise<void>
 }
 
 /**
- * How many bytes of a blob are there, and not where the origin reads from; all of them where it tells no length.
- * Undefined: it is not there.
- * @throws {EdgeError}
+ * How many bytes of a blob are there, and not where the origin reads from. Undefined: it is not there.
+ * @throws {EdgeError} also for a 200 without a length, which is no origin's: whoever stands before it says more than it
+ * knows
  */
 async function bytesHeld(
   owner: KrakenServer,
@@ -414,11 +414,11 @@ async function bytesHeld(
   const action = `the question whether it holds ${blob.digest}`
   const url = paths.presence(repository, blob.digest)
   const { answer, refused } = await owner.ask({ method: 'HEAD', url, action }, signal)
-  const { status, headers } = answer
-  if (status === 404) return undefined
-  if (status !== 200) throw refused()
-  const length = headers['content-length']
-  return length === undefined || blob.sizeBytes === 0 ? blob.sizeBytes : Number(length)
+  const length = answer.headers['content-length']
+  if (answer.status === 404) return undefined
+  if (answer.status !== 200 || length === undefined) throw refused()
+  // A descriptor may say nothing of the size; then presence is all there is to see.
+  return blob.sizeBytes === 0 ? 0 : Number(length)
 }
 
 /** Prefetching also counts as use, without which a blob is dropped after six hours. @throws {EdgeError} */

@@ -386,6 +386,24 @@ describe('by origins, a look', () => {
     expect(probe).toMatchObject({ claims: { cached: [config, layer1] } })
   })
 
+  test.each<[string, Record<string, string>]>([
+    ['no length', { 'transfer-encoding': 'chunked' }],
+    ['a page', { 'content-type': 'text/html', 'content-length': '153' }],
+    ['another length, which happens to begin alike', { 'content-length': '30000' }],
+  ])('takes 200 with %s for no evidence of anything', async (_, headers) => {
+    await using stage = await krakenStage()
+    await submit(stage)
+    const { kraken } = stage
+    kraken.trouble = (_server, line) =>
+      line.startsWith('HEAD') && line.includes(layer2) ? { kind: 'answer', status: 200, headers } : undefined
+
+    expect(toldBy(await stage.look())).toEqual({ said: 'open' })
+    expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toMatchObject({
+      kind: 'ended',
+      claims: { cached: [config, layer1] },
+    })
+  })
+
   test('says of a blob that is there by half that presence is not completeness', async () => {
     await using stage = await krakenStage()
     await submit(stage)
