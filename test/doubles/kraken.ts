@@ -101,6 +101,8 @@ export class FakeKraken implements AsyncDisposable {
   /** By origin and digest: since when it is held, and when it was last read. */
   readonly #held = new Map<string, { since: number; readAt: number }>()
   readonly #pulls = new Map<string, Pull>()
+  /** By path: what nginx before the tracker keeps. */
+  readonly #relayed = new Map<string, { readonly answer: Answer; readonly until: number }>()
 
   private constructor(options: KrakenOptions) {
     this.#options = options
@@ -212,11 +214,25 @@ export class FakeKraken implements AsyncDisposable {
     for (const one of content.references) this.#pull(this.#owners(one)[0], one)
   }
 
+  /** nginx before the tracker keeps what it said: a 200 for five minutes, all else for a second. */
   #tracker(url: string): Answer {
     const digest = /^\/namespace\/[^/]+\/blobs\/([^/]+)\/metainfo$/.exec(url)?.[1]
-    return digest === undefined
-      ? { status: 404, body: '404 page not found\n' }
-      : this.#pull(this.#owners(digest)[0], digest)
+    if (digest === undefined) return { status: 404, body: '404 page not found\n' }
+    const kept = this.#relayed.get(url)
+    if (kept !== undefined && this.#now() < kept.until) return kept.answer
+    const answer = this.#relay(digest)
+    this.#relayed.set(url, { answer, until: this.#now() + (answer.status === 200 ? 300_000 : 1_000) })
+    return answer
+  }
+
+  /** What the first owner says that does not refuse, and the last one's refusal; with words before all but a 200. */
+  #relay(digest: string): Answer {
+    let said: Answer = { status: 500, body: 'no origin' }
+    for (const owner of this.#owners(digest)) {
+      said = this.#pull(owner, digest)
+      if (said.status < 400) break
+    }
+    return said.status === 200 ? said : { status: said.status, body: `origin: ${said.body ?? ''}` }
   }
 
   #origin(name: ServerName, method: string, url: string): Answer {

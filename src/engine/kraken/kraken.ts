@@ -3,7 +3,17 @@ import { claimsOf, fewOwners, isCovered, progressOf, shortfallOf, type BlobLook 
 import { isRouteMissing, wantsCertificate } from './refusal.ts'
 import { nextLook } from './schedule.ts'
 import { KrakenServer, type KrakenPorts } from './server.ts'
-import { NO_EVENTS, manifestOf, notification, parseLocations, paths, refusalOf, wantedOf, type Wanted } from './wire.ts'
+import {
+  NO_EVENTS,
+  isMetainfoOf,
+  manifestOf,
+  notification,
+  parseLocations,
+  paths,
+  refusalOf,
+  wantedOf,
+  type Wanted,
+} from './wire.ts'
 import { manifestUrl } from '../manifest-url.ts'
 import { artifactOrder } from '../refused.ts'
 import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
@@ -234,9 +244,9 @@ class Kraken implements Engine {
     const asked = await all(wantedOf(manifest), async (blob) => {
       const url = paths.relayed(repository, blob.digest)
       const { answer, refused } = await tracker.ask({ method: 'GET', url, action: pulling(blob) }, signal)
-      const holders = answer.status === 200 ? [tracker.address] : []
-      const trouble = answer.status === 200 || answer.status === 202 ? [] : [refused().message]
-      return { look: { blob, owners: [tracker.address], holders }, trouble }
+      const isHeld = answer.status === 200 && isMetainfoOf(blob, answer.bytes)
+      const trouble = isHeld || answer.status === 202 ? [] : [refused().message]
+      return { look: { blob, owners: [tracker.address], holders: isHeld ? [tracker.address] : [] }, trouble }
     })
     return { looks: asked.map(({ look }) => look), troubles: asked.flatMap(({ trouble }) => trouble) }
   }

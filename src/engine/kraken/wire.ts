@@ -77,6 +77,21 @@ export const paths = {
     `/namespace/${encodeURIComponent(repository)}/blobs/${digest}/metainfo`,
 } as const
 
+/**
+ * Is this what an origin tells of a blob that it holds? `{"Info":{"Name":"<hex>","Length":<bytes>,…}}`, which the tracker
+ * hands on (uber/kraken core/metainfo.go, v0.1.27).
+ */
+export function isMetainfoOf({ digest, sizeBytes }: Wanted, bytes: Buffer): boolean {
+  let info: unknown
+  try {
+    info = (JSON.parse(bytes.toString('utf8')) as { readonly Info?: unknown } | null)?.Info
+  } catch {
+    return false
+  }
+  if (typeof info !== 'object' || info === null || !('Name' in info) || !('Length' in info)) return false
+  return info.Name === digest.slice('sha256:'.length) && (sizeBytes === 0 || info.Length === sizeBytes)
+}
+
 /** Owners, best first, as `Origin-Locations` names them: `host:port`. Undefined when this is no such header. */
 export function parseLocations(header: string | undefined): string[] | undefined {
   if (header === undefined || header.length > 16_384) return undefined

@@ -5,7 +5,7 @@ import { inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { describesAnEngine } from '../../contract/engine-contract.ts'
 import { IDLE_MS, type KrakenOptions } from '../../doubles/kraken.ts'
-import { ScriptedServer, never, type Script } from '../../support/engine.ts'
+import { ScriptedServer, never, opened, type Script } from '../../support/engine.ts'
 import { EXAMPLE_AT, digest, manifest, order } from '../../support/examples.ts'
 import { CERT, KEY } from './pems.ts'
 import { DOCKER, IMAGE, OCI, TOKEN, krakenEngine, krakenStage, toldBy, wanted, type KrakenStage } from './stage.ts'
@@ -697,6 +697,47 @@ describe('by notifications', () => {
     clock.advance(IDLE_MS)
     expect(await look(clock.now())).toEqual({ kind: 'open', progress: { doneBytes: 0, totalBytes: 6500 } })
     expect(toldBy(await look(0))).toMatchObject({ said: 'failure', cached: 0, message: /no such blob/ })
+  })
+
+  test.each<[string, string]>([
+    ['a page for people', '<html>welcome</html>'],
+    ['nothing', ''],
+    ['JSON that is something else', '{"status":"ok"}'],
+    ['JSON that is nothing', 'null'],
+    ['no text for a name', JSON.stringify({ Info: { Name: [layer1.slice(7)], Length: 2000 } })],
+    ['the metainfo of another blob', JSON.stringify({ Info: { Name: layer2.slice(7), Length: 2000 } })],
+    ['a blob of another length', JSON.stringify({ Info: { Name: layer1.slice(7), Length: 1999 } })],
+    ['a length in words', JSON.stringify({ Info: { Name: layer1.slice(7), Length: '2000' } })],
+  ])('200 of a tracker with %s is no blob that an origin holds', async (_, body) => {
+    await using stage = await krakenStage()
+    const { order, job, kraken } = stage
+    const tracker = kraken.endpoint('tracker')
+    await using engine = krakenEngine({ endpoint: kraken.endpoint('proxy') }, { ...blind, tracker })
+    const id = await engine.submit(order, job, undefined, never)
+    kraken.trouble = (server, line) =>
+      server === 'tracker' && line.includes(layer1) ? { kind: 'answer', status: 200, body } : undefined
+
+    expect(toldBy(await engine.observe(order, opened(job, id), never))).toMatchObject({
+      said: 'failure',
+      cached: 2,
+      message: expect.stringMatching(new RegExp(`${layer1} is held by 0 of 1 origins; .*this is no tracker`)),
+    })
+  })
+
+  test('what the origins dropped is held in the tracker’s word for as long as nginx before it keeps that', async () => {
+    await using stage = await krakenStage()
+    const { order, job, kraken, clock } = stage
+    const tracker = kraken.endpoint('tracker')
+    await using engine = krakenEngine({ endpoint: kraken.endpoint('proxy') }, { ...blind, tracker }, clock)
+    const id = await engine.submit(order, job, undefined, never)
+    const look = () => engine.observe(order, { ...opened(job, id), submittedAt: EXAMPLE_AT }, never)
+    await look()
+    for (const origin of kraken.origins) for (const one of everything) kraken.drop(origin, one)
+
+    clock.advance(299_999)
+    expect(toldBy(await look())).toMatchObject({ said: 'success', cached: 3 })
+    clock.advance(1)
+    expect(toldBy(await look())).toEqual({ said: 'open' })
   })
 
   test('two platforms are two requests: of two events in one, a proxy up to v0.1.6 sees the last twice', async () => {
