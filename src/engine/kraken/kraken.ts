@@ -302,12 +302,19 @@ class Kraken implements Engine {
     return troubles
   }
 
-  /** Has the best owner that answers pull a blob. @throws {EdgeError} what the first said, where none does */
+  /**
+   * Has the best owner that answers pull a blob. What that one holds already is told the next owners as well: each drops
+   * its copy six hours after its own last use.
+   * @throws {EdgeError} what the first said, where none answers
+   */
   async #trigger(repository: string, blob: Wanted, signal: AbortSignal): Promise<void> {
+    const owners = await this.#ownersOf(blob.digest, signal)
+    const { replicas = owners.length } = this.#settings
     let first: EdgeError | undefined
-    for (const owner of await this.#ownersOf(blob.digest, signal)) {
+    for (const [at, owner] of owners.entries()) {
       try {
-        await prefetch(owner, repository, blob, signal)
+        const isHeld = await prefetch(owner, repository, blob, signal)
+        if (isHeld) await this.#use(owners.slice(at + 1, at + replicas), repository, blob, signal)
         return
       } catch (error) {
         if (!(error instanceof EdgeError) || error.fault === 'rejected') throw error
@@ -315,6 +322,17 @@ class Kraken implements Engine {
       }
     }
     if (first !== undefined) throw first
+  }
+
+  /** Has copies count as just used. Who refuses or is silent is left to the looks. */
+  async #use(owners: readonly KrakenServer[], repository: string, blob: Wanted, signal: AbortSignal): Promise<void> {
+    await all(owners, async (owner) => {
+      try {
+        await prefetch(owner, repository, blob, signal)
+      } catch (error) {
+        if (!(error instanceof EdgeError)) throw error
+      }
+    })
   }
 
   /** The declared origins that own a blob, best first; any origin knows. @throws {EdgeError} */
@@ -431,14 +449,19 @@ async function bytesHeld(
   return blob.sizeBytes === 0 ? 0 : Number(length)
 }
 
-/** Prefetching also counts as use, without which a blob is dropped after six hours. @throws {EdgeError} */
-async function prefetch(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<void> {
+/**
+ * Has an owner pull a blob. Prefetching also counts as use, without which a blob is dropped after six hours.
+ * @returns is it there, and was it used?
+ * @throws {EdgeError}
+ */
+async function prefetch(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<boolean> {
   const url = paths.prefetch(repository, blob.digest)
   const { answer, refused } = await owner.ask({ method: 'POST', url, action: pulling(blob) }, signal)
-  if (answer.status === 200 || answer.status === 202) return
+  if (answer.status === 200 || answer.status === 202) return answer.status === 200
   // Before v0.1.13 there is no such route, and with mutual TLS only GET and HEAD go without a certificate.
   if (!isRouteMissing(answer) && !wantsCertificate(answer)) throw refused()
   await metainfo(owner, repository, blob, signal)
+  return false
 }
 
 /** @throws {EdgeError} */

@@ -591,14 +591,32 @@ describe('by origins, a look', () => {
     expect(stage.kraken.requests.slice(before).filter((line) => !/locations$|local=true$/.test(line))).toEqual([])
   })
 
-  test('submitting again what is held keeps it for another six hours', async () => {
-    await using stage = await krakenStage({ replicas: 1 })
+  test('submitting again what is held keeps every copy of it for another six hours', async () => {
+    await using stage = await krakenStage({ replicas: 3 })
     await submit(stage)
     stage.clock.advance(IDLE_MS - 1)
     await submit(stage)
     stage.clock.advance(IDLE_MS - 1)
 
     expect(toldBy(await stage.look())).toMatchObject({ said: 'success', cached: 3 })
+  })
+
+  test('submitting again uses no more copies than kraken.replicas asks for', async () => {
+    await using stage = await krakenStage({ replicas: 3 }, { replicas: 2 })
+    await submit(stage)
+    expect(asked(stage, /POST/)).toHaveLength(4)
+    await submit(stage)
+
+    expect(asked(stage, /POST/)).toHaveLength(4 + 8)
+  })
+
+  test('submitting again is not refused where the owner of a copy does not answer', async () => {
+    await using stage = await krakenStage()
+    for (const one of everything) stage.kraken.ownersOf.set(one, ['origin-1', 'origin-2'])
+    await submit(stage)
+    await stage.kraken.stop('origin-2')
+
+    expect(await submit(stage)).toBe(`origins-${IMAGE.digest}`)
   })
 })
 
