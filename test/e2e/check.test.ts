@@ -2,7 +2,8 @@ import { access, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { lifeText } from '../../src/commands/check/registry.ts'
 import { harborTraps, providerTraps, versionTraps } from '../../src/commands/check/traps.ts'
-import type { Provider } from '../../src/model/provider.ts'
+import type { Tls } from '../../src/model/auth.ts'
+import type { KrakenSettings, Provider } from '../../src/model/provider.ts'
 import { Secret } from '../../src/model/secret.ts'
 import { TOKEN } from '../doubles/dragonfly.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
@@ -308,17 +309,46 @@ test('a manager that lists no clusters hides failures behind the first, unless i
   expect(traps({ ids: [1] })).toEqual([])
 })
 
+const KRAKEN: KrakenSettings = {
+  mode: 'origins',
+  origins: ['http://o:1'],
+  tracker: undefined,
+  backend: 'other',
+  replicas: undefined,
+}
+
 test.each([
   ['other', 6, []],
   ['registry', 6, [/OCI manifests.*PH3007/]],
   ['other', 7, [/drop what nobody has read for 6h .*cacheLifetime is 7h$/]],
 ] as const)('Kraken with backend %s and a cacheLifetime of %d h: its traps are said', (backend, hours, expected) => {
-  const kraken = { mode: 'origins', origins: ['http://o:1'], tracker: undefined, backend, replicas: undefined } as const
+  const kraken = { ...KRAKEN, backend }
   const declared = provider({ vendor: 'kraken', kraken, cacheLifetimeMs: hours * 3_600_000 })
 
   const traps = providerTraps(declared, { clusters: [] })
 
   expect(traps).toEqual(expected.map((words) => expect.stringMatching(words) as string))
+})
+
+test.each<[string, Partial<KrakenSettings>, Partial<Tls>, RegExp | undefined]>([
+  ['by notifications', { mode: 'notify' }, { certFile: 'preheatd.pem' }, /^a notification does not count as use/],
+  ['over TLS as nobody', { origins: ['http://a:1', 'https://b:1'] }, {}, /^without tls\.certFile .* keepWarm/],
+  ['over TLS with a certificate', { origins: ['https://b:1'] }, { certFile: 'preheatd.pem' }, undefined],
+  ['in the open', {}, {}, undefined],
+])('Kraken asked %s: whether that keeps what it holds is said', (_how, settings, tls, said) => {
+  const kraken = { ...KRAKEN, ...settings }
+  const declared = provider({ vendor: 'kraken', kraken, tls: { ...provider().tls, ...tls } })
+
+  expect(providerTraps(declared, { clusters: [] })).toEqual(said === undefined ? [] : [expect.stringMatching(said)])
+})
+
+test.each([
+  [7, []],
+  [8, [expect.stringMatching(/drop what they cached after 7d, and cacheLifetime is 8d$/)]],
+])('a cache that is believed for %d days: that it forgets after seven is said', (days, expected) => {
+  const declared = provider({ vendor: 'pull-through', cacheLifetimeMs: days * 24 * 3_600_000 })
+
+  expect(providerTraps(declared, { clusters: [] })).toEqual(expected)
 })
 
 test.each([

@@ -4,6 +4,8 @@ import type { Provider } from '../../model/provider.ts'
 
 /** Kraken's `castore.cache_cleanup.tti` where nothing is configured. */
 const KRAKEN_IDLE_MS = 6 * 3_600_000
+/** How long distribution in proxy mode and a proxy-cache project of Harbor keep what nobody pulls. */
+const PULL_THROUGH_MS = 7 * 24 * 3_600_000
 
 /**
  * What goes wrong between a Harbor and a Dragonfly manager where both are at work, Harbor preheating beside preheatd
@@ -51,13 +53,13 @@ function release(major: number, minor: number, patch: number): number {
 
 /**
  * What is known to go wrong with an engine of this vendor and version, or with what its Provider declares
- * (contracts/dragonfly.md §1.7, §2.1, §3.5; contracts/kraken-and-registries.md §0).
+ * (contracts/dragonfly.md §1.7, §2.1, §3.5; contracts/kraken-and-registries.md §0, §1.7, §4.7).
  */
 export function providerTraps(
   provider: Provider,
   { version, clusters }: Pick<Abilities, 'version' | 'clusters'>,
 ): string[] {
-  const { vendor, kraken, cacheLifetimeMs, dragonfly } = provider
+  const { vendor, kraken, cacheLifetimeMs, dragonfly, tls } = provider
   if (vendor === 'dragonfly') {
     const at = managerOf(version)?.number
     // Told versions are of releases that can be told apart: `>= 2.2.3` is below 2.3.1, and `>= 2.3.1` below 2.4.4.
@@ -79,8 +81,20 @@ export function providerTraps(
         : []),
     ]
   }
+  if (vendor === 'pull-through' && cacheLifetimeMs > PULL_THROUGH_MS) {
+    return [
+      `distribution and Harbor drop what they cached after 7d, and cacheLifetime is ${formatDuration(cacheLifetimeMs)}`,
+    ]
+  }
   if (kraken === undefined) return []
+  // With TLS, Kraken's nginx lets only GET and HEAD pass without a certificate, and neither counts as use.
+  const isNamed = tls.certFile !== undefined || !kraken.origins.some((url) => url.startsWith('https:'))
   return [
+    ...(kraken.mode === 'notify' || !isNamed
+      ? [
+          `${isNamed ? 'a notification' : 'without tls.certFile a submission'} does not count as use of what origins hold: keepWarm pulls it again, and keeps nothing from being dropped after 6h`,
+        ]
+      : []),
     ...(kraken.backend === 'registry'
       ? ['its origins read from a registry, which denies them OCI manifests: such images are refused up front (PH3007)']
       : []),
