@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { setTimeout } from 'node:timers/promises'
 
 /** What stands behind a digest where the origins read from. */
 export type Content =
@@ -30,6 +31,8 @@ export type Trouble =
       readonly body?: string
       readonly headers?: Record<string, string>
     }
+  /** Is answered as ever, and only after so long: a manifest that has to be pulled first. */
+  | { readonly kind: 'slow'; readonly ms: number }
   /** Is read and never answered. */
   | { readonly kind: 'hang' }
   /** The connection is cut before the answer. */
@@ -168,7 +171,8 @@ export class FakeKraken implements AsyncDisposable {
       request.socket.destroy()
       return
     }
-    const answer = trouble ?? this.#answer(name, request, body)
+    if (trouble?.kind === 'slow') await setTimeout(trouble.ms)
+    const answer = trouble?.kind === 'answer' ? trouble : this.#answer(name, request, body)
     if (answer === undefined) request.socket.destroy()
     else response.writeHead(answer.status, answer.headers ?? plain(answer)).end(answer.body)
   }
