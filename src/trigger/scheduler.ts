@@ -119,7 +119,7 @@ function lateness({ catchUp, startingDeadlineMs }: Schedule, lateMs: number): st
 }
 
 /** A policy's own place in a time that many share, the same on every machine and at every slot. */
-function placeIn(spreadMs: number, { registry, project, name }: Timed): number {
+export function placeIn(spreadMs: number, { registry, project, name }: Timed): number {
   if (spreadMs === 0) return 0
   const hash = createHash('sha256')
     .update(JSON.stringify([registry, project, name]))

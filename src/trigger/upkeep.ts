@@ -1,3 +1,4 @@
+import { placeIn } from './scheduler.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Upkeep } from '../model/execution.ts'
 import { endOfSuspension, type PreheatPolicy } from '../model/policy.ts'
@@ -36,7 +37,10 @@ export function dutyKey(policyKey: string, upkeep: Upkeep): string {
   return `${policyKey}#${upkeep}`
 }
 
-/** The duties' states under a new configuration; one whose time or rest changed counts from `now`. */
+/**
+ * The duties' states under a new configuration. One whose time or rest changed begins within its time from `now`, each
+ * at a place of its own: those that begin together would look at everything at once for ever.
+ */
 export function rearmDuties(
   objects: readonly Located[],
   states: readonly ScheduleState[],
@@ -47,7 +51,9 @@ export function rearmDuties(
     dutiesOf(resource).map(({ upkeep, everyMs, restsUntil }) => {
       const state = before.get(dutyKey(key, upkeep))
       const fingerprint = `every ${everyMs}${restsUntil === undefined ? '' : ` from ${restsUntil}`}`
-      return state?.fingerprint === fingerprint ? state : { policyKey: dutyKey(key, upkeep), fingerprint, until: now }
+      if (state?.fingerprint === fingerprint) return state
+      const place = placeIn(everyMs, { ...resource, name: dutyKey(resource.name, upkeep) })
+      return { policyKey: dutyKey(key, upkeep), fingerprint, until: now - place }
     }),
   )
 }
