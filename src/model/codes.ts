@@ -115,6 +115,10 @@ export const codes = {
     title: 'not warm any more',
     remedy: 'The engine evicted it; drift.mode: heal preheats it again, keepWarm does so before.',
   },
+  PH5011: {
+    title: 'a server of the engine unreachable',
+    remedy: 'Check the server that the message names; the others go on without it.',
+  },
 
   PH6001: { title: 'registry unreachable', remedy: 'Check the Registry’s endpoint; preheatd goes on trying.' },
   PH6002: {

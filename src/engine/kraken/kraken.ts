@@ -80,24 +80,37 @@ class Kraken implements Engine {
    * origin proves itself by naming owners.
    */
   async health(signal: AbortSignal): Promise<Health> {
-    const checks = await Promise.allSettled([
+    const trouble = async (check: Promise<void>): Promise<EdgeError | undefined> => {
+      try {
+        await check
+        return undefined
+      } catch (error) {
+        if (error instanceof EdgeError) return error
+        throw error
+      }
+    }
+    const checks = [
       this.#checkProxy(signal),
       ...[...this.#origins.values()].map((origin) => this.#checkOrigin(origin, signal)),
       ...(this.#tracker ? [answers(this.#tracker, signal)] : []),
-    ])
-    const bad: EdgeError[] = []
-    for (const check of checks) {
-      if (check.status === 'fulfilled') continue
-      if (!(check.reason instanceof EdgeError)) throw check.reason
-      bad.push(check.reason)
-    }
-    const [worst] = bad
-    if (worst !== undefined) {
-      return { ok: false, code: worst.code, detail: bad.map(({ message }) => message).join('; ') }
+    ]
+    const found = await all(checks, trouble)
+    const bad = found.filter((error) => error !== undefined)
+    if (bad.length > 0) {
+      const known = bad.find(({ code }) => code !== 'PH5001')?.code ?? 'PH5011'
+      const code = this.#isDown(found) ? 'PH5001' : known
+      return { ok: false, code, detail: bad.map(({ message }) => message).join('; ') }
     }
     const proxy = this.#settings.mode === 'notify' ? 'the proxy takes notifications' : 'the proxy answers'
     const origins = this.#origins.size === 0 ? 'no origins are declared' : `${this.#origins.size} origins name owners`
     return { ok: true, detail: `${proxy}, ${origins}${this.#tracker ? ', the tracker answers' : ''}` }
+  }
+
+  /** Is nobody there who takes submissions, or nobody to look at? One server of many is missed by nobody else's tasks. */
+  #isDown([proxy, ...others]: readonly (EdgeError | undefined)[]): boolean {
+    const origins = others.slice(0, this.#origins.size)
+    const isSilent = (error: EdgeError | undefined) => error?.code === 'PH5001'
+    return (this.#settings.mode === 'notify' && isSilent(proxy)) || (origins.length > 0 && origins.every(isSilent))
   }
 
   async #checkProxy(signal: AbortSignal): Promise<void> {

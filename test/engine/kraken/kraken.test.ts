@@ -9,7 +9,7 @@ import { ScriptedServer, never, opened, type Script } from '../../support/engine
 import { EXAMPLE_AT, digest, manifest, order } from '../../support/examples.ts'
 import { CERT, KEY } from './pems.ts'
 import { DOCKER, IMAGE, OCI, TOKEN, krakenEngine, krakenStage, toldBy, wanted, type KrakenStage } from './stage.ts'
-import type { Provider } from '../../../src/model/provider.ts'
+import type { KrakenSettings, Provider } from '../../../src/model/provider.ts'
 import { Secret } from '../../../src/model/secret.ts'
 
 const DEAD = 'http://127.0.0.1:9'
@@ -887,6 +887,24 @@ describe('health', () => {
     expect(detail).toMatch(new RegExp(`origin ${second} answered .* with HTTP 503`))
     expect(detail).toMatch(new RegExp(`origin ${new URL(wrong).host} answered .* no origin’s blob server`))
     expect(detail).toMatch(/tracker 127\.0\.0\.1:9 does not answer/)
+  })
+
+  test.each<[string, Partial<KrakenSettings>, (name: string) => boolean, string]>([
+    ['one origin of three', {}, (name) => name === 'origin-2', 'PH5011'],
+    ['the proxy, which origins do not need', {}, (name) => name === 'proxy', 'PH5011'],
+    ['all origins', {}, (name) => name.startsWith('origin'), 'PH5001'],
+    ['the proxy of notifications', { mode: 'notify' }, (name) => name === 'proxy', 'PH5001'],
+    ['one origin behind notifications', { mode: 'notify' }, (name) => name === 'origin-1', 'PH5011'],
+    ['all origins behind notifications', { mode: 'notify' }, (name) => name.startsWith('origin'), 'PH5001'],
+  ])('tells where %s does not answer whether the provider does', async (_, settings, isSilent, code) => {
+    await using stage = await krakenStage({}, settings)
+    stage.kraken.trouble = (server) => (isSilent(server) ? { kind: 'cut' } : undefined)
+
+    expect(await stage.engine.health(never)).toEqual({
+      ok: false,
+      code,
+      detail: expect.stringContaining('does not answer'),
+    })
   })
 
   test('an owner that is not declared is noticed before anything is submitted', async () => {
