@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { EdgeError } from '../src/model/errors.ts'
 import { place } from './support/daemon.ts'
@@ -55,6 +57,27 @@ test('a provider that stopped answering is not asked what is warm, either', asyn
 
   expect(providers[0]).toMatchObject({ warm: false, reason: expect.stringContaining('provider eu stopped answering') })
   expect(looks).toBe(0)
+})
+
+test('a provider that stopped answering stands in status.yaml, and does so no more once it answers', async () => {
+  const artifacts = [candidate(), candidate({ repository: 'library/web', name: 'web', digest: digest(2) })]
+  await using one = await place({ retry: { attempts: 9, backoff: '1s' } }, artifacts)
+  const { engine } = one
+  const file = join(one.policyFile, '../../../../reports/status.yaml')
+  const says = async () => (await readFile(file, 'utf8').catch(() => '')).includes('it does not answer; its tasks wait')
+  const health = engine.health.bind(engine)
+  engine.gate = () => Promise.reject(new EdgeError('unavailable', 'PH5001', 'no answer'))
+  engine.health = () => Promise.resolve({ ok: false, code: 'PH5001', detail: 'no answer' })
+  await one.operations.begin('release', ADA)
+
+  await one.until(says)
+  expect(one.daemon.silentUntil().size).toBe(1)
+  expect(one.ended()).toEqual([])
+
+  engine.gate = () => Promise.resolve()
+  engine.health = health
+  await one.until(async () => !(await says()))
+  expect(one.daemon.silentUntil().size).toBe(0)
 })
 
 test('explanations take their turn among selections, and who waits for one may go', async () => {
