@@ -1,4 +1,5 @@
 import { MemorySource } from './ports.ts'
+import { pumped } from './pump.ts'
 import type { ManualClock } from './clock.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { step } from '../../src/execution/step.ts'
@@ -6,14 +7,14 @@ import { isSettled, type OpenTask, type SettledTask, type Task } from '../../src
 
 const never = new AbortController().signal
 
-/** Takes a task to its end with a real driver; time goes on to whatever the task waits for. */
+/** Takes a task to its end with a real driver; time goes on to whatever the task or its driver waits for. */
 export async function settledWith(engine: Engine, task: OpenTask, clock: ManualClock): Promise<SettledTask> {
   const store = { saveStep: () => Promise.resolve() }
   const ports = { engine, source: new MemorySource([]), store, clock, random: () => 0 }
   let next: Task = task
   while (!isSettled(next)) {
     if (next.nextAt > clock.now()) clock.set(next.nextAt)
-    next = await step(next, ports, never)
+    next = await pumped(clock, step(next, ports, never))
   }
   return next
 }

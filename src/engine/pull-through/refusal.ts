@@ -28,7 +28,7 @@ export function refusal({ who, what, elsewhere, secrets }: Refused, answer: Http
   const said = `${who} cannot ${what}: HTTP ${status}${at}${text === '' ? '' : `: ${text}`}`
   const later = (pauseMs: number | undefined) => new EdgeError('unavailable', 'PH5001', said, { retryAfterMs: pauseMs })
   if (status === 404 || ABSENT.has(upstream))
-    return new EdgeError('rejected', 'PH6003', `${said}; does it cache this registry?`)
+    return new EdgeError('rejected', 'PH6003', `${said}; does it cache this registry, and is its upstream healthy?`)
   if (CLOSED.has(upstream))
     return new EdgeError('rejected', 'PH6002', `${said}; its upstream refuses the cache’s own credential`)
   if (status === 429 || upstream === 'TOOMANYREQUESTS')
