@@ -1,26 +1,8 @@
 #!/usr/bin/env node
 import { setMaxListeners } from 'node:events'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
-import { executions } from './commands/executions.ts'
-import { explain } from './commands/explain.ts'
-import { init } from './commands/init.ts'
-import { invalidate } from './commands/invalidate.ts'
-import { logs } from './commands/logs.ts'
 import type { OperatorOptions } from './commands/operator.ts'
-import { reconcile } from './commands/reconcile.ts'
-import { resume } from './commands/resume.ts'
-import { schedule } from './commands/schedule.ts'
-import { status } from './commands/status.ts'
-import { stop as stopExecution } from './commands/stop.ts'
-import { suspend } from './commands/suspend.ts'
-import { check } from './commands/check.ts'
 import { exit, explainError, processIo, type Exit, type Io } from './commands/command.ts'
-import { once } from './commands/once.ts'
-import { plan } from './commands/plan.ts'
-import { preheat } from './commands/preheat.ts'
-import { run } from './commands/run.ts'
-import { validate } from './commands/validate.ts'
-import { warm } from './commands/warm.ts'
 import { parseDuration } from './model/duration.ts'
 import { parseReference, type Reference } from './model/reference.ts'
 import { version } from './version.ts'
@@ -91,6 +73,7 @@ Examples:
     .addOption(CONFIG)
     .addHelpText('after', '\nExample:\n  $ preheatd run --config /etc/preheatd/preheatd.yaml')
     .action(async (options: { config: string }) => {
+      const { run } = await import('./commands/run.ts')
       done(await run(options.config, io, stop))
     })
 
@@ -106,6 +89,7 @@ Examples:
       '\nExits with 1 if a result is not Success or Skipped, else with 3 if an object is invalid.\n\nExample:\n  $ preheatd once --wait',
     )
     .action(async (options: { config: string; wait: boolean; allowUnverified: boolean; output: 'text' | 'json' }) => {
+      const { once } = await import('./commands/once.ts')
       done(await once(options, io, stop))
     })
 
@@ -130,6 +114,7 @@ Examples:
           output: 'text' | 'json'
         },
       ) => {
+        const { preheat } = await import('./commands/preheat.ts')
         done(await preheat(policy, options, io, stop))
       },
     )
@@ -141,6 +126,7 @@ Examples:
     .addOption(output(['text', 'json']))
     .addHelpText('after', '\nExits with 3 if anything is invalid.\n\nExample:\n  $ preheatd validate policies/')
     .action(async (dir: string, options: { output: 'text' | 'json' }) => {
+      const { validate } = await import('./commands/validate.ts')
       done(await validate(dir, options, io, stop))
     })
 
@@ -171,6 +157,7 @@ Examples:
         dir: string,
         options: { base?: string; config?: string; detailedExitcode: boolean; output: 'text' | 'markdown' | 'json' },
       ) => {
+        const { plan } = await import('./commands/plan.ts')
         done(await plan(dir, options, io, stop))
       },
     )
@@ -185,6 +172,7 @@ Examples:
       '\nExits with 1 if anything failed. May run beside the daemon.\n\nExample:\n  $ preheatd check --config preheatd.yaml',
     )
     .action(async (options: { config: string; output: 'text' | 'json' }) => {
+      const { check } = await import('./commands/check.ts')
       done(await check(options, io, stop))
     })
 
@@ -213,6 +201,7 @@ Examples:
         reference: Reference,
         options: { config: string; provider?: string; wait: number; output: 'text' | 'json' },
       ) => {
+        const { warm } = await import('./commands/warm.ts')
         done(await warm(reference, options, io, stop))
       },
     )
@@ -230,6 +219,7 @@ Examples:
     )
     .action(
       async (policy: string, artifact: string | undefined, options: { config: string; output: 'text' | 'json' }) => {
+        const { explain } = await import('./commands/explain.ts')
         done(await explain(policy, artifact, options, io, stop))
       },
     )
@@ -252,12 +242,14 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
     'status',
     'how policies, providers and the source stand; what the state folder says where no daemon runs',
   ).action(async (options: OperatorOptions) => {
+    const { status } = await import('./commands/status.ts')
     done(await status(options, io, stop))
   })
   command('executions', 'the newest executions, of one policy or of all')
     .argument('[policy]', 'library/release-images, or its bare name')
     .addOption(new Option('--limit <n>', 'how many').default(50).argParser((text) => countOf(text, 1000)))
     .action(async (policy: string | undefined, options: OperatorOptions & { limit: number }) => {
+      const { executions } = await import('./commands/executions.ts')
       done(await executions(policy, options, io, stop))
     })
   command('logs', 'what an execution, or one task of it, did')
@@ -265,12 +257,14 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
     .argument('[task]', 'only this task')
     .option('-f, --follow', 'until it ends', false)
     .action(async (execution: string, task: string | undefined, options: OperatorOptions & { follow: boolean }) => {
+      const { logs } = await import('./commands/logs.ts')
       done(await logs(execution, task, options, io, stop))
     })
   command('stop', 'ends an execution early; what engines were given goes on there')
     .argument('<execution>', '20261121T020000Z-3f9a1c07')
     .addOption(reason().makeOptionMandatory())
     .action(async (execution: string, options: OperatorOptions & { reason: string }) => {
+      const { stop: stopExecution } = await import('./commands/stop.ts')
       done(await stopExecution(execution, options, io, stop))
     })
   const everyPolicy = (policy: string | undefined, all: boolean, one: Command) => {
@@ -283,6 +277,7 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
     .action(
       async (policy: string | undefined, options: OperatorOptions & { reason: string; all: boolean }, one: Command) => {
         everyPolicy(policy, options.all, one)
+        const { suspend } = await import('./commands/suspend.ts')
         done(await suspend(policy, options, io, stop))
       },
     )
@@ -293,22 +288,26 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
     .action(
       async (policy: string | undefined, options: OperatorOptions & { reason: string; all: boolean }, one: Command) => {
         everyPolicy(policy, options.all, one)
+        const { resume } = await import('./commands/resume.ts')
         done(await resume(policy, options, io, stop))
       },
     )
   command('reconcile', 'looks at the source now').action(async (options: OperatorOptions) => {
+    const { reconcile } = await import('./commands/reconcile.ts')
     done(await reconcile(options, io, stop))
   })
   command('invalidate', 'forgets what a provider is known to hold, so that the next run sends it again')
     .argument('<provider>', 'its name')
     .addOption(reason().default(''))
     .action(async (provider: string, options: OperatorOptions & { reason: string }) => {
+      const { invalidate } = await import('./commands/invalidate.ts')
       done(await invalidate(provider, options, io, stop))
     })
   command('schedule', 'when a policy runs next')
     .argument('<policy>', 'library/release-images, or its bare name')
     .addOption(new Option('--next <n>', 'how many slots').default(10).argParser((text) => countOf(text, 100)))
     .action(async (policy: string, options: OperatorOptions & { next: number }) => {
+      const { schedule } = await import('./commands/schedule.ts')
       done(await schedule(policy, options, io, stop))
     })
   program
@@ -317,6 +316,7 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
     .description('a config folder to start from, with schema lines for editors')
     .addOption(output(['text', 'json']))
     .action(async (dir: string, options: { output: 'text' | 'json' }) => {
+      const { init } = await import('./commands/init.ts')
       done(await init(dir, options, io, stop))
     })
 }
