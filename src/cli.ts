@@ -23,6 +23,18 @@ async function main(argv: readonly string[], io: Io): Promise<Exit> {
       stop.abort(new Error(`stopped by ${name}`))
     })
   }
+  // Whoever read the results has left, as `| head` does, or the disk that they go to is full: no more work is worth doing.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (stop.signal.aborted) return
+    stop.abort(error)
+    if (error.code === 'EPIPE') return
+    io.err(`error: results cannot be written (${error.message})\n`)
+    process.on('exit', () => {
+      process.exitCode = exit.failed
+    })
+  })
+  // Nobody is left to be told, and a daemon goes on without its log.
+  process.stderr.on('error', () => undefined)
   let code: Exit = exit.ok
   const program = commands(io, stop.signal, (result) => (code = result))
   try {
