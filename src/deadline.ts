@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events'
+
 /** Nobody answered in time. */
 export class DeadlineError extends Error {
   override readonly name = 'DeadlineError'
@@ -18,6 +20,8 @@ export async function withDeadline<T>(
 ): Promise<T> {
   signal.throwIfAborted()
   const both = new AbortController()
+  // One for each request of the work under way, and those are bounded; Node warns from the eleventh on.
+  setMaxListeners(0, both.signal)
   const timer = setTimeout(() => {
     both.abort(new DeadlineError(`no answer within ${ms} ms`))
   }, ms)

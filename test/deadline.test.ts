@@ -31,6 +31,24 @@ describe('withDeadline', () => {
     expect(getEventListeners(stop.signal, 'abort')).toEqual([])
   })
 
+  test('work of many requests at once is no leak', async () => {
+    const warnings: Error[] = []
+    const listen = (warning: Error) => warnings.push(warning)
+    process.on('warning', listen)
+    const stop = new AbortController()
+
+    const work = withDeadline(60_000, stop.signal, (signal) =>
+      Promise.all(Array.from({ length: 12 }, () => untilAborted(signal))),
+    )
+    stop.abort(new Error('stopping'))
+
+    await expect(work).rejects.toThrow('stopping')
+    // Told at the next turn.
+    await new Promise((resolve) => setImmediate(resolve))
+    process.off('warning', listen)
+    expect(warnings).toEqual([])
+  })
+
   test('the caller’s reason reaches the work as it is', async () => {
     const stop = new AbortController()
     const reason = new Error('stopping')

@@ -29,10 +29,15 @@ export async function check(options: CheckOptions, io: Io, signal: AbortSignal):
   try {
     await using closers = new Closers()
     const drivers = closers.use(openDrivers(secrets))
-    const reports = checkReports(settings, secrets, scratch.name, signal)
-    const source = await checkSource(settings, secrets, scratch.name, signal)
-    const [reported, declared] = await Promise.all([reports, checkDeclared(source.objects, drivers, signal)])
-    const findings = [...source.findings, reported, ...declared]
+    const checkWhatIsDeclared = async () => {
+      const { findings, objects } = await checkSource(settings, secrets, scratch.name, signal)
+      return { source: findings, declared: await checkDeclared(objects, drivers, signal) }
+    }
+    const [reported, { source, declared }] = await Promise.all([
+      checkReports(settings, secrets, scratch.name, signal),
+      checkWhatIsDeclared(),
+    ])
+    const findings = [...source, reported, ...declared]
     io.out(render(findings, options.output, io, secrets.scrubber()))
     return findings.every(({ ok }) => ok) ? exit.ok : exit.failed
   } finally {

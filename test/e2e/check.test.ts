@@ -1,5 +1,6 @@
 import { access, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
+import { check as runCheck } from '../../src/commands/check.ts'
 import { lifeText } from '../../src/commands/check/registry.ts'
 import { harborTraps, providerTraps, versionTraps } from '../../src/commands/check/traps.ts'
 import type { Tls } from '../../src/model/auth.ts'
@@ -9,6 +10,7 @@ import { TOKEN } from '../doubles/dragonfly.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli, type Ended } from '../support/cli.ts'
 import { EXAMPLE_AT, provider } from '../support/examples.ts'
+import { MemoryIo } from '../support/io.ts'
 import {
   addHarbor,
   GIT_PASSWORD,
@@ -89,6 +91,17 @@ test('all that the daemon reaches is reached and named, with versions and abilit
       /^✔ provider dragonfly-eu {2}answers, .* evidence claimed-by-engine, clusters cluster-1.*; expiry unknown: the token may not read personal access tokens$/,
     ),
   ])
+})
+
+test('stopped in the middle it ends with the reason of the stop, and leaves nothing of itself unheard', async () => {
+  await using place = await openPlace()
+  await place.site.configure()
+  const reason = new Error('stopped by SIGINT')
+
+  // What is rejected and heard by nobody fails a test.
+  const stopped = runCheck({ config: place.site.configFile, output: 'text' }, new MemoryIo(), AbortSignal.abort(reason))
+
+  await expect(stopped).rejects.toBe(reason)
 })
 
 test('it changes nothing: no branch, no state, no job', async () => {
