@@ -14,6 +14,8 @@ export interface ValidateOptions {
 /** Offline check of a config folder: every finding, at its place. */
 export async function validate(dir: string, { output }: ValidateOptions, io: Io, signal: AbortSignal): Promise<Exit> {
   const config = await loadFolder(dir, new ConfigReader(), signal)
+  if (config.objects.length === 0 && config.problems.length === 0)
+    io.err(`nothing in ${dir} is of preheatd.io/v1alpha1: is it the folder that source.path names?\n`)
   const errors = config.problems.filter(({ severity }) => severity === 'error').length
   const warnings = config.problems.length - errors
   if (output === 'json') {

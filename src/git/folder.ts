@@ -47,7 +47,7 @@ export function watchFolder(dir: string, onChange: () => void): AsyncDisposable 
 
 async function scan(dir: string, signal: AbortSignal): Promise<SourceEntry[]> {
   try {
-    const root = await realpath(dir)
+    const root = await rootOf(dir)
     const entries: SourceEntry[] = []
     for (const folders = ['']; folders.length > 0;) {
       const folder = folders.pop()!
@@ -67,6 +67,16 @@ async function scan(dir: string, signal: AbortSignal): Promise<SourceEntry[]> {
     if (signal.aborted) throw signal.reason
     throw unreadable(error)
   }
+}
+
+/** @throws {SourceError} that names it as it was given */
+async function rootOf(dir: string): Promise<string> {
+  const is = await stat(dir).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+    throw new SourceError('Invalid', 'PH4007', `there is no folder ${excerpt(dir)}`, { cause: error })
+  })
+  if (!is.isDirectory()) throw new SourceError('Invalid', 'PH4007', `${excerpt(dir)} is no folder`)
+  return await realpath(dir)
 }
 
 async function entryAt(root: string, path: string, entry: Dirent): Promise<SourceEntry> {

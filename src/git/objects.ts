@@ -201,7 +201,7 @@ export interface Revision {
  */
 export async function resolveRevision(dir: string, rev: string, signal: AbortSignal): Promise<Revision> {
   if (!/^[^-\p{Cc}\s][^\p{Cc}]{0,250}$/u.test(rev)) {
-    throw new SourceError('RefNotFound', 'PH4002', `${excerpt(rev, 80)} is no revision`)
+    throw new SourceError('RefNotFound', 'PH4002', `${quoted(rev)} is no revision`)
   }
   const ask = async (args: readonly string[]) =>
     run(
@@ -215,14 +215,19 @@ export async function resolveRevision(dir: string, rev: string, signal: AbortSig
       },
       signal,
     )
-  const place = await ask(['--absolute-git-dir', '--show-prefix'])
+  const place = await ask(['--absolute-git-dir', '--show-prefix', '--is-shallow-repository'])
   if (place.exitCode !== 0) {
-    throw new SourceError('Invalid', 'PH4006', `the folder is in no git repository, so there is no ${excerpt(rev, 80)}`)
+    throw new SourceError('Invalid', 'PH4002', `the folder is in no git repository, so there is no ${excerpt(rev, 80)}`)
   }
-  const [gitDir = '', prefix = ''] = place.stdout.split('\n')
+  const [gitDir = '', prefix = '', isShallow] = place.stdout.split('\n')
   const found = await ask(['--verify', '--quiet', '--end-of-options', `${rev}^{commit}`])
   if (found.exitCode !== 0) {
-    throw new SourceError('RefNotFound', 'PH4002', `${excerpt(rev, 80)} is no commit of this repository`)
+    const why = isShallow === 'true' ? ', of which only a part was cloned: fetch its history' : ''
+    throw new SourceError('RefNotFound', 'PH4002', `${quoted(rev)} is no commit of this repository${why}`)
   }
   return { gitDir, commit: objectId(found.stdout.trim()), prefix }
+}
+
+function quoted(rev: string): string {
+  return JSON.stringify(excerpt(rev, 80))
 }

@@ -76,11 +76,18 @@ describe('a plain folder as source', () => {
     expect(await failureFrom(tree.read(tree.entries, never))).toMatchObject({ state: 'Invalid', code: 'PH4007' })
   })
 
-  test('a folder that is gone is an error, not an empty configuration', async () => {
+  test('a folder that is gone, or a file, is an error that names it, not an empty configuration', async () => {
     await using folder = await temporaryFolder()
-    await using source = openFolderSource(join(folder.path, 'gone'))
+    await write(folder.path, { 'a.yaml': 'a' })
+    const [gone, file] = [join(folder.path, 'gone'), join(folder.path, 'a.yaml')]
 
-    expect(await failureFrom(source.observe(never))).toMatchObject({ state: 'Invalid', code: 'PH4007' })
+    for (const [dir, message] of [
+      [gone, `there is no folder ${gone}`],
+      [file, `${file} is no folder`],
+    ] as const) {
+      await using source = openFolderSource(dir)
+      expect(await failureFrom(source.observe(never))).toMatchObject({ state: 'Invalid', code: 'PH4007', message })
+    }
   })
 })
 

@@ -48,11 +48,26 @@ describe('a revision of a local repository', () => {
     },
   )
 
+  test('that a shallow clone lacks says why', async () => {
+    await using checkout = await Checkout.open()
+    await checkout.commit({ 'a.yaml': 'a' })
+    await using folder = await temporaryFolder()
+    await git(folder.path, 'clone', '--quiet', '--depth', '1', `file://${checkout.dir}`, 'clone')
+
+    expect(await failureFrom(openRevision(checkout.dir, 'gone', '.', never))).toMatchObject({
+      message: '"gone" is no commit of this repository',
+    })
+    expect(await failureFrom(openRevision(join(folder.path, 'clone'), 'gone', '.', never))).toMatchObject({
+      message: '"gone" is no commit of this repository, of which only a part was cloned: fetch its history',
+    })
+  })
+
   test('outside of any repository says so', async () => {
     await using folder = await temporaryFolder()
 
     expect(await failureFrom(openRevision(folder.path, 'main', '.', never))).toMatchObject({
       state: 'Invalid',
+      code: 'PH4002',
       message: expect.stringContaining('in no git repository, so there is no main'),
     })
   })
