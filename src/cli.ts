@@ -249,6 +249,7 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
       .addOption(CONFIG)
       .addOption(output(['text', 'json']))
   const reason = () => new Option('--reason <text>', 'it goes into the report')
+  const requiredReason = () => new Option('--reason <text>', 'required; it goes into the report').makeOptionMandatory()
 
   command(
     'status',
@@ -265,7 +266,7 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
       done(await executions(policy, options, io, stop))
     })
   command('logs', 'what an execution, or one task of it, did')
-    .argument('<execution>', '20261121T020000Z-3f9a1c07')
+    .argument('<execution>', 'its id, as 20261121T020000Z-3f9a1c07')
     .argument('[task]', 'only this task')
     .option('-f, --follow', 'until it ends', false)
     .action(async (execution: string, task: string | undefined, options: OperatorOptions & { follow: boolean }) => {
@@ -273,8 +274,8 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
       done(await logs(execution, task, options, io, stop))
     })
   command('stop', 'ends an execution early; what engines were given goes on there')
-    .argument('<execution>', '20261121T020000Z-3f9a1c07')
-    .addOption(reason().makeOptionMandatory())
+    .argument('<execution>', 'its id, as 20261121T020000Z-3f9a1c07')
+    .addOption(requiredReason())
     .action(async (execution: string, options: OperatorOptions & { reason: string }) => {
       const { stop: stopExecution } = await import('./commands/stop.ts')
       done(await stopExecution(execution, options, io, stop))
@@ -285,7 +286,7 @@ function operatorCommands(program: Command, io: Io, stop: AbortSignal, done: (co
   command('suspend', 'lets schedule and events rest until resume; manual runs go on')
     .argument('[policy]', 'library/release-images, or its bare name')
     .option('--all', 'every policy', false)
-    .addOption(reason().makeOptionMandatory())
+    .addOption(requiredReason())
     .action(
       async (policy: string | undefined, options: OperatorOptions & { reason: string; all: boolean }, one: Command) => {
         everyPolicy(policy, options.all, one)

@@ -4,7 +4,7 @@ import type { Config } from './config/load.ts'
 import type { ConfigReader } from './config/reader.ts'
 import { explain as explainChoice } from './execution/explain.ts'
 import type { Drivers } from './execution/loop.ts'
-import { formatDuration, formatInstant, type Instant } from './model/duration.ts'
+import { ageText, formatInstant, type Instant } from './model/duration.ts'
 import type { EndedExecution } from './model/execution.ts'
 import { findPolicy, policiesCalled } from './model/find-policy.ts'
 import type { ExplanationView } from './model/operations.ts'
@@ -126,7 +126,7 @@ async function whyNot(
   const next = nextSlotOf(policy, now)
   if (executedKind(key) === 'PreheatRun') why.push('it is a PreheatRun, which runs once per name and content')
   else if (policy.trigger.type === 'manual') why.push('it runs when a PreheatRun or `preheatd preheat` asks for it')
-  else if (next !== undefined) why.push(`its next slot is ${formatInstant(next)}, in ${formatDuration(next - now)}`)
+  else if (next !== undefined) why.push(`its next slot is ${formatInstant(next)}, in ${ageText(next - now)}`)
   if (ledger === undefined) return [...why, 'no state is at hand, so nothing is known of runs before']
   const applied = await ledger.applied()
   const inForce = applied?.objects.find((one) => one.key === key)

@@ -31,7 +31,7 @@ export function formatDuration(ms: number): string {
   return text
 }
 
-/** How old something is, to the second: `3m12s`. */
+/** How old something is, or how long it takes until it comes, to the second: `3m12s`. */
 export function ageText(ageMs: number): string {
   return formatDuration(Math.floor(Math.max(0, ageMs) / 1000) * 1000)
 }

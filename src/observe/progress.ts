@@ -1,4 +1,5 @@
 import type { Subject } from '../model/artifact.ts'
+import { codes } from '../model/codes.ts'
 import { formatSize } from '../model/size.ts'
 import type { Emit, Event } from '../model/events.ts'
 import type { EndedExecution, Execution } from '../model/execution.ts'
@@ -47,7 +48,7 @@ function lineOf(event: Event, paint: Paint): string | undefined {
     case 'source.unchanged':
       return paint.dim(`► source has not moved from ${short(event.revision)}`)
     case 'source.failed':
-      return paint.bad(`✗ source ${event.state} ${event.code}: ${event.message}`)
+      return `${paint.bad(`✗ source ${event.state} ${event.code}: ${event.message}`)}\n  help: ${codes[event.code].remedy}`
     case 'source.rewritten':
       return paint.bad(`► the branch was rewritten: ${short(event.from)} is not in the history of ${short(event.to)}`)
     case 'plan.applied': {

@@ -43,6 +43,23 @@ test('an execution is called as its reports are, also that of a run with artifac
   expect(lines.join()).toContain(`library/${ownPolicy.name}`)
 })
 
+test('a source that cannot be used is told with what to do', () => {
+  const lines: string[] = []
+  progressTo(
+    (line) => lines.push(line),
+    plain,
+  )({
+    name: 'source.failed',
+    state: 'RefNotFound',
+    code: 'PH4002',
+    message: 'the remote has no branch nope',
+  })
+
+  expect(lines).toEqual([
+    expect.stringMatching(/^✗ source RefNotFound PH4002: the remote has no branch nope\n {2}help: Check the name /),
+  ])
+})
+
 test('a job of no bytes is whole', () => {
   expect(linesOf(running(open('17', { doneBytes: 0, totalBytes: 0 })))).toEqual([
     expect.stringMatching(/job 17 \(0 B of 0 B, 100 %\)$/),
