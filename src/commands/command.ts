@@ -1,6 +1,6 @@
 import pc from 'picocolors'
-import { EdgeError, OperatorError } from '../model/errors.ts'
-import { codes } from '../model/codes.ts'
+import { EdgeError, excerpt, OperatorError } from '../model/errors.ts'
+import { codes, type Code } from '../model/codes.ts'
 import { SourceError } from '../model/source.ts'
 import { CannotBegin } from '../begin.ts'
 
@@ -37,11 +37,19 @@ export function processIo(): Io {
 
 /** What a person reads who has to mend something: code, message, remedy. Undefined for a bug of ours. */
 export function explainError(error: unknown): string | undefined {
-  if (error instanceof CannotBegin) return `error: ${error.message}\n`
   if (error instanceof OperatorError) {
     return `error ${error.code}: ${error.message}\n  help: ${error.help ?? codes[error.code].remedy}\n`
   }
-  if (error instanceof SourceError || error instanceof EdgeError)
-    return `error ${error.code}: ${error.message}\n  help: ${codes[error.code].remedy}\n`
+  if (error instanceof SourceError || error instanceof EdgeError) return explained(error.code, error.message)
+  if (error instanceof CannotBegin) return explained('PH8101', error.message)
+  if (error instanceof Error && 'code' in error && REFUSED_FILE.has(error.code))
+    return explained('PH8114', excerpt(error.message, 1000))
   return undefined
 }
+
+function explained(code: Code, message: string): string {
+  return `error ${code}: ${message}\n  help: ${codes[code].remedy}\n`
+}
+
+/** What the machine says of a file that it does not let be written, or read. */
+const REFUSED_FILE: ReadonlySet<unknown> = new Set(['EACCES', 'EDQUOT', 'EIO', 'EMFILE', 'ENOSPC', 'EPERM', 'EROFS'])

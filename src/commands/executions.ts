@@ -21,12 +21,10 @@ export async function executions(
 ): Promise<Exit> {
   return await besideDaemon(options.config, io, async (daemon, settings) => {
     const { limit } = options
-    if (daemon === undefined) io.err('no daemon runs: these are the open executions and the last of each policy\n')
     const found = daemon
       ? await daemon.executions(policy, limit, signal)
-      : ((await withLedger(settings, executionsLeft)) ?? [])
-          .filter((one) => policy === undefined || one.policy === policy)
-          .slice(0, limit)
+      : ((await withLedger(settings, (ledger) => executionsLeft(ledger, policy))) ?? []).slice(0, limit)
+    if (daemon === undefined) io.err('no daemon runs: these are the open executions and the last of each policy\n')
     if (options.output === 'json') io.out(`${JSON.stringify({ executions: found }, undefined, 2)}\n`)
     else io.out(found.length === 0 ? 'No executions.\n' : table(HEADING, found.map(row), io))
     return exit.ok

@@ -1,6 +1,7 @@
 import { CannotBegin } from '../begin.ts'
 import { systemClock } from '../clock.ts'
 import { formatDuration, formatInstant } from '../model/duration.ts'
+import { OperatorError } from '../model/errors.ts'
 import { findPolicy } from '../model/find-policy.ts'
 import { policyAddress } from '../model/policy.ts'
 import { ofKind } from '../model/resource.ts'
@@ -22,7 +23,7 @@ export async function schedule(policy: string, options: ScheduleOptions, io: Io,
     const slots = daemon
       ? await daemon.schedule(policy, next, signal)
       : await withLedger(settings, (ledger) => slotsLeft(policy, next, ledger))
-    if (slots === undefined) throw new CannotBegin('no daemon has run here yet')
+    if (slots === undefined) throw new OperatorError('PH8107', 'no daemon has run here yet')
     if (options.output === 'json') io.out(`${JSON.stringify({ policy, slots }, undefined, 2)}\n`)
     else io.out(slots.length === 0 ? 'No slot comes while it rests.\n' : slots.map(line).join(''))
     return exit.ok

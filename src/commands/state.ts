@@ -1,5 +1,7 @@
-import { causeText } from '../begin.ts'
+import { CannotBegin, causeText } from '../begin.ts'
 import { systemClock } from '../clock.ts'
+import { findPolicy } from '../model/find-policy.ts'
+import { executables } from '../model/resource.ts'
 import { executionView, factsOf, standing } from '../standing.ts'
 import { executionBody, statusBody, type ExecutionBody, type StatusBody } from '../serve/wire.ts'
 import type { Settings } from '../settings.ts'
@@ -29,10 +31,18 @@ export async function statusLeft(ledger: Ledger, { instance }: Settings): Promis
   )
 }
 
-/** The open executions and the last of each policy, the newest first. */
-export async function executionsLeft(ledger: Ledger): Promise<ExecutionBody[]> {
-  const { executions } = await factsOf(ledger, undefined)
+/**
+ * The open executions and the last of each policy, the newest first.
+ * @param policy only its own; undefined: those of all
+ * @throws {CannotBegin} for a policy that is not there
+ */
+export async function executionsLeft(ledger: Ledger, policy: string | undefined): Promise<ExecutionBody[]> {
+  const applied = await ledger.applied()
+  const named = policy === undefined ? undefined : findPolicy(policy, executables(applied?.objects ?? []))
+  if (named?.ok === false) throw new CannotBegin(named.message)
+  const { executions } = await factsOf(ledger, applied)
   return executions
+    .filter(({ execution }) => named === undefined || execution.policyKey === named.found.key)
     .toSorted((a, b) => b.execution.startedAt - a.execution.startedAt)
     .map((one) => executionBody(executionView(one, causeText)))
 }

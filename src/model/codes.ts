@@ -198,6 +198,10 @@ export const codes = {
   PH8111: { title: 'folder not empty', remedy: 'Name a folder that is empty or is not there yet.' },
   PH8112: { title: 'too many ask', remedy: 'Ask again when others have their answers.' },
   PH8113: { title: 'the answer took too long', remedy: 'Ask about one artifact or one provider, or ask again later.' },
+  PH8114: {
+    title: 'file refused',
+    remedy: 'Check the permissions and the space there; TMPDIR names where scratch files go.',
+  },
 
   PH8031: {
     title: 'notification not delivered',

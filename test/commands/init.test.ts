@@ -1,6 +1,7 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
+import { explainError } from '../../src/commands/command.ts'
 import { init } from '../../src/commands/init.ts'
 import { validate } from '../../src/commands/validate.ts'
 import { readSettings } from '../../src/settings.ts'
@@ -58,6 +59,24 @@ test('an empty folder is taken, and a preheatd.yaml beside it stays as it is', a
   expect(await readFile(join(place.path, 'preheatd.yaml'), 'utf8')).toBe('mine')
   expect(io.stdout).not.toContain('preheatd.yaml')
   expect(io.stderr).toContain('stays as it is')
+})
+
+test('a folder that holds nothing for preheatd is valid, and asked about', async () => {
+  await using place = await temporaryFolder()
+  const io = new MemoryIo()
+
+  expect(await validate(place.path, { output: 'text' }, io, signal)).toBe(0)
+
+  expect(io.stderr).toContain(`nothing in ${place.path} is of preheatd.io`)
+})
+
+test('a file that the machine does not let be written is named with what to do, and a bug is none of them', () => {
+  const refused = Object.assign(new Error("EROFS: read-only file system, mkdir '/x'"), { code: 'EROFS' })
+
+  expect(explainError(refused)).toMatch(
+    /^error PH8114: EROFS: read-only file system, mkdir '\/x'\n {2}help: Check the permissions/,
+  )
+  expect(explainError(Object.assign(new Error('ENOENT: a bug of ours'), { code: 'ENOENT' }))).toBeUndefined()
 })
 
 test('a folder in which something is, or a file, is refused and left alone', async () => {

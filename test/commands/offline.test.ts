@@ -132,6 +132,22 @@ function describesAState(newUrl: () => Promise<string> | undefined): void {
     await expect(schedule('nope', { ...json, next: 2 }, io, signal)).rejects.toThrow('there are library/broken')
   })
 
+  test('executions are asked for by the name of a policy that is there, and what is not is named with a code', async () => {
+    await using place = await left(await newUrl())
+    const { io, second, text } = place
+
+    await executions('release-images', { ...text, limit: 5 }, io, signal)
+    const refused = [
+      await executions('nope', { ...text, limit: 5 }, second, signal).catch(explainError),
+      await schedule('nope', { ...text, next: 1 }, second, signal).catch(explainError),
+    ]
+
+    expect(io.stdout.match(/library\/release-images/g)).toHaveLength(2)
+    for (const answer of refused)
+      expect(answer).toMatch(/^error PH8101: no policy is called "nope"; there are .*\n {2}help: /)
+    expect(second.stdout).toBe('')
+  })
+
   test('one that rests without end has no next slot', async () => {
     await using place = await left(
       await newUrl(),
