@@ -263,6 +263,8 @@ export class FakeDragonfly implements AsyncDisposable {
   /** Told of each POST of a preheat as it arrives, before anything becomes of it. */
   onPost: (post: Post) => void = () => undefined
 
+  /** The limiter's own list, which it reads every few minutes; undefined: it has just read it. */
+  limited: readonly FakeCluster[] | undefined
   /** Does the limiter's Redis fail? Then it refuses everything that names a cluster. */
   redisFails = false
 
@@ -531,7 +533,7 @@ export class FakeDragonfly implements AsyncDisposable {
     const intervalMs = 1000 / perSecond
     const now = this.#now()
     const fullAt = Math.max(this.#fullAt.get(id) ?? 0, now) + intervalMs
-    const cluster = this.clusters.find((one) => one.id === id)
+    const cluster = (this.limited ?? this.clusters).find((one) => one.id === id)
     const isKnown = cluster !== undefined && now >= (cluster.createdAt ?? -Infinity) + 180_000
     if (!isKnown || this.redisFails || fullAt - now > intervalMs * perSecond + 0.001)
       throw new Answer(429, 'rate limit exceeded', { 'content-type': 'text/plain; charset=utf-8' })
@@ -540,8 +542,10 @@ export class FakeDragonfly implements AsyncDisposable {
 
   #targets(ids: readonly number[]): FakeCluster[] {
     const unknown = ids.find((id) => !this.clusters.some((cluster) => cluster.id === id))
-    if (unknown !== undefined)
-      throw new Answer(404, { message: `scheduler cluster id ${unknown}: ${this.#profile.missing}` })
+    if (unknown !== undefined) {
+      const { missing, hasLimiter } = this.#profile
+      throw new Answer(404, { message: hasLimiter ? `scheduler cluster id ${unknown}: ${missing}` : missing })
+    }
     const wanted = this.clusters.filter(({ id }) => ids.length === 0 || ids.includes(id))
     const found = wanted.filter(({ scheduler }) => scheduler !== false)
     if (found.length === 0 || (ids.length > 0 && found.length < wanted.length))

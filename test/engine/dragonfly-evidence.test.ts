@@ -208,6 +208,18 @@ describe('a probe', () => {
     })
   })
 
+  test('a cluster that was deleted is named, and nothing is claimed', async () => {
+    await using site = await timed()
+    const { manager } = site.stage
+    manager.limited = manager.clusters
+    manager.clusters = [{ id: 2, name: 'cluster-2' }]
+
+    await expect(site.stage.engine.probe(site.order, site.job, undefined, never)).rejects.toMatchObject({
+      fault: 'rejected',
+      code: 'PH5009',
+    })
+  })
+
   test('a question that nobody answers is asked once more, and then nothing is claimed', async () => {
     await using site = await timed({ looksMs: [0] })
     site.stage.manager.outcome = () => ({ kind: 'complete' })

@@ -122,6 +122,18 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     times: 3,
     is: fault('rejected', 'PH5009', /no cluster with id 9/),
   },
+  '404: a cluster that is not there, before there was a limiter': {
+    options: { version: '2.1.59' },
+    clusterIds: [9],
+    is: fault('rejected', 'PH5009', /HTTP 404: Not Found: it has no such cluster$/),
+  },
+  '404: a cluster that was deleted and that the limiter remembers': {
+    before: (manager) => {
+      manager.limited = manager.clusters
+      manager.clusters = [{ id: 2, name: 'cluster-2' }]
+    },
+    is: fault('rejected', 'PH5009', /scheduler cluster id 1: record not found: it has no such cluster$/),
+  },
   '429: a cluster that is new': {
     options: { clusters: [young] },
     times: 3,

@@ -253,7 +253,7 @@ const differences: readonly Difference[] = [
   {
     what: 'a cluster that was deleted, which the limiter hides from 2.1.63 on',
     between: ['2.1.59', '2.2.5'],
-    are: ['PH5008', 'PH5001'],
+    are: ['PH5009', 'PH5001'],
     run: async (on) => {
       const [job] = await on.stage.engine.jobs(on.stage.order, never)
       on.stage.manager.clusters = [{ id: 2, name: 'cluster-2' }]

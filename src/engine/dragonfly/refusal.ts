@@ -17,7 +17,7 @@ const ENDPOINT_HINT =
 
 /** The limiter counts by the second and names no delay. */
 const SHORTEST_PAUSE_MS = 1_000
-const UNKNOWN_CLUSTER_HINT = ' (as it does for an unknown cluster, and for one younger than three minutes)'
+const LIMITED_HINT = ' (as it does for an unknown cluster, and for one younger than three minutes)'
 
 /**
  * Words of a 500 to a submission that mean: the same again will fail again. There is no machine-readable code.
@@ -45,9 +45,11 @@ export function refusal(
   const named = pauseMs === undefined ? undefined : Math.max(SHORTEST_PAUSE_MS, pauseMs)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
   if (status === 429) {
-    const hint = action === 'a submission' ? UNKNOWN_CLUSTER_HINT : ''
+    const hint = action === 'a submission' ? LIMITED_HINT : ''
     return new EdgeError('unavailable', 'PH5001', refused + hint, { retryAfterMs: named ?? SHORTEST_PAUSE_MS })
   }
+  if ((action === 'a submission' || action === 'a look for a blob') && lacksCluster(answer))
+    return new EdgeError('rejected', 'PH5009', `${refused}: it has no such cluster`)
   if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
     return new EdgeError('rejected', 'PH5002', refused)
   if (status >= 500 || status === 408) return new EdgeError('unavailable', 'PH5001', refused, { retryAfterMs: named })
@@ -76,6 +78,15 @@ export function cannotProbe(answer: HttpAnswer): boolean {
 /** Is this the manager's own "no such record", and not some proxy's page? */
 export function isRecordMissing(answer: HttpAnswer): boolean {
   return answer.status === 404 && /^(?:record )?not found$/i.test(memberOf(answer.bytes) ?? '')
+}
+
+/**
+ * Is the cluster that a job names not there? Said before 2.1.63, which has no limiter that would hide it, and later while
+ * the limiter still remembers a cluster that was deleted (manager/service/job.go, v2.1.59 and v2.2.3 up).
+ */
+function lacksCluster(answer: HttpAnswer): boolean {
+  const words = answer.status === 404 ? (memberOf(answer.bytes) ?? '') : ''
+  return isRecordMissing(answer) || /^scheduler cluster id \d+: record not found$/.test(words)
 }
 
 /** What the manager says in words; undefined for a page made for people. */
