@@ -24,6 +24,8 @@ export interface FakeCluster {
   readonly scheduler?: boolean
   /** Default 2. */
   readonly seeds?: number
+  /** Clusters of seed peers that belong to it; any number but 1 fails the list of all clusters. Default 1. */
+  readonly seedClusters?: number
   /** Default 3. */
   readonly peers?: number
   /** Milliseconds since the epoch; its limiter is there 3 min later. Default: long ago. */
@@ -602,6 +604,8 @@ export class FakeDragonfly implements AsyncDisposable {
       return cluster && new Answer(200, clusterRow(cluster))
     }
     const page = paged(url, this.clusters)
+    if (page.items.some(({ seedClusters = 1 }) => seedClusters !== 1))
+      throw new Answer(500, { message: 'invalid number of the seed peer cluster' })
     const rows = page.items.length === 0 ? null : page.items.map(clusterRow)
     return new Answer(200, rows === null ? 'null' : rows, { ...JSON_TYPE, link: page.link })
   }

@@ -519,6 +519,19 @@ describe('clusters', () => {
     })
   })
 
+  test('one without exactly one cluster of seed peers keeps all from being listed, and ids are the way out', async () => {
+    const broken = [...clusters, { id: 9, name: 'asia-1', seedClusters: 0 }]
+    await using stage = await dragonflyStage({ clusters: broken })
+    await using byId = await dragonflyStage({ clusters: broken }, named({ ids: [7] }))
+
+    await expect(stage.engine.jobs(stage.order, never)).rejects.toMatchObject({
+      fault: 'rejected',
+      code: 'PH5009',
+      message: expect.stringMatching(/invalid number of the seed peer cluster: .* write clusterIds$/),
+    })
+    expect(await preheat(byId.engine, byId.order)).toMatchObject({ verdict: { said: 'success' } })
+  })
+
   test('a token that has expired is not taken for one without the scope', async () => {
     await using stage = await dragonflyStage({ clusters, tokens: [{ token: TOKEN, expiresAt: 1 }] })
 

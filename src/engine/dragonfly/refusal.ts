@@ -19,6 +19,10 @@ const ENDPOINT_HINT =
 const SHORTEST_PAUSE_MS = 1_000
 const LIMITED_HINT = ' (as it does for an unknown cluster, and for one younger than three minutes)'
 
+/** One such cluster fails the list of all (manager/service/cluster.go `GetClusters`, v2.5.1). */
+const UNLISTABLE =
+  'one of its clusters has not exactly one cluster of seed peers; until that is mended it lists none, so write clusterIds'
+
 /**
  * Words of a 500 to a submission that mean: the same again will fail again. There is no machine-readable code.
  * @see dragonflyoss/dragonfly manager/job/preheat.go, internal/job/image.go; distribution's client errors; v2.5.1
@@ -52,6 +56,8 @@ export function refusal(
     return new EdgeError('rejected', 'PH5009', `${refused}: it has no such cluster`)
   if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
     return new EdgeError('rejected', 'PH5002', refused)
+  if (action === 'the list of clusters' && /^invalid number of the seed peer cluster$/.test(words ?? ''))
+    return new EdgeError('rejected', 'PH5009', `${refused}: ${UNLISTABLE}`)
   if (status >= 500 || status === 408) return new EdgeError('unavailable', 'PH5001', refused, { retryAfterMs: named })
   if (status >= 400 && status !== 404 && words !== undefined) return new EdgeError('rejected', 'PH5002', refused)
   return new EdgeError('unintelligible', 'PH5008', `${refused}, which is not a manager’s answer; ${ENDPOINT_HINT}`)
