@@ -129,29 +129,32 @@ describe('a setting that the manager drops', () => {
 })
 
 describe('abilities', () => {
-  test('before anything was submitted they are read from the newest job of anybody', async () => {
-    const of = {
-      taskId: 'url',
-      scope: 'all_peers',
-      peers: { ips: ['10.1.1.1'] },
-      options: { application: 'shop' },
-    } as const
-    await using stage = await stageWith({ version: '2.2.5' })
-    await using other = await dragonflyStage(
-      {},
-      { endpoint: stage.manager.endpoint, dragonfly: { ...provider().dragonfly, ...of } },
-    )
-    expect(await other.engine.abilities(never)).toMatchObject({ version: undefined, ignored: [] })
+  test.each(['all_peers', 'single_seed_peer'] as const)(
+    'before anything was submitted they are read from the newest job of anybody, whatever the Provider’s scope: %s',
+    async (scope) => {
+      const of = {
+        taskId: 'url',
+        scope,
+        peers: { ips: ['10.1.1.1'] },
+        options: { application: 'shop' },
+      } as const
+      await using stage = await stageWith({ version: '2.2.5' })
+      await using other = await dragonflyStage(
+        {},
+        { endpoint: stage.manager.endpoint, dragonfly: { ...provider().dragonfly, ...of } },
+      )
+      expect(await other.engine.abilities(never)).toMatchObject({ version: undefined, ignored: [] })
 
-    await submit(stage)
+      await submit(stage)
 
-    expect(await other.engine.abilities(never)).toEqual({
-      evidence: 'claimed-by-engine',
-      clusters: ['cluster-1'],
-      version: '>= 2.2.3',
-      ignored: ['peers.ips (known since 2.3.1)'],
-    })
-  })
+      expect(await other.engine.abilities(never)).toEqual({
+        evidence: 'claimed-by-engine',
+        clusters: ['cluster-1'],
+        version: '>= 2.2.3',
+        ignored: ['peers.ips (known since 2.3.1)'],
+      })
+    },
+  )
 })
 
 describe('a manager with the scopes of 2.1.57 to 2.1.65', () => {

@@ -108,13 +108,14 @@ class Dragonfly implements Engine {
 
   async abilities(signal: AbortSignal): Promise<Abilities> {
     const clusters = (await this.#clusters.get(signal)) ?? []
-    const settings = this.#provider.dragonfly
+    // A policy may have a scope of its own, so that what only the `all_*` scopes send counts whatever the Provider's is.
+    const sent = settingArgs(this.#provider.dragonfly, 'all_peers')
     const echo = await this.#lastEcho(signal)
     return {
       evidence: 'claimed-by-engine',
       clusters: clusters.map(({ name }) => name),
       version: echo && versionOf(echo),
-      ignored: echo ? ignoredSettings(echo, settingArgs(settings, settings.scope)).map(settingText) : [],
+      ignored: echo ? ignoredSettings(echo, sent).map(settingText) : [],
     }
   }
 
