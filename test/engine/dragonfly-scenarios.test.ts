@@ -4,13 +4,14 @@ import { ManualClock } from '../support/clock.ts'
 import { EXAMPLE_AT, provider } from '../support/examples.ts'
 import { PULL_TOKEN, blobs, dragonflyStage, never, opened } from '../support/engine.ts'
 import { EdgeError } from '../../src/model/errors.ts'
+import type { DragonflySettings } from '../../src/model/provider.ts'
 import type { Order } from '../../src/model/task.ts'
 
 interface Scenario {
   readonly options?: DragonflyOptions
   readonly outcome?: Outcome
   readonly order?: Partial<Order>
-  readonly clusterIds?: readonly number[]
+  readonly settings?: Partial<DragonflySettings>
   /** Before the submission. */
   readonly before?: (manager: FakeDragonfly) => void
   /** After it. */
@@ -57,6 +58,12 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     outcome: { kind: 'partial', missing: 1 },
     order: peers,
     is: ended('success', blobs.slice(0, 3), refused),
+  },
+  'a peer that was named and is not there': {
+    settings: { peers: { ips: ['10.1.1.1', '10.9.9.9'] } },
+    order: peers,
+    is: ended('success', []),
+    holds: blobs,
   },
   'partial before 2.3.1': {
     options: { version: '2.2.5' },
@@ -118,13 +125,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     is: fault('unavailable', 'PH5001', /rate limit exceeded/, 1000),
   },
   '429: a cluster that is not there': {
-    clusterIds: [9],
+    settings: { clusters: { ids: [9] } },
     times: 3,
     is: fault('rejected', 'PH5009', /no cluster with id 9/),
   },
   '404: a cluster that is not there, before there was a limiter': {
     options: { version: '2.1.59' },
-    clusterIds: [9],
+    settings: { clusters: { ids: [9] } },
     is: fault('rejected', 'PH5009', /HTTP 404: Not Found: it has no such cluster$/),
   },
   '404: a cluster that was deleted and that the limiter remembers': {
@@ -182,8 +189,8 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 describe('what becomes of each scenario of a manager', () => {
   test.each(Object.entries(scenarios))('%s', async (_, scenario) => {
     const clock = new ManualClock(EXAMPLE_AT)
-    const { options = {}, outcome = { kind: 'complete' }, clusterIds, times = 1, apartMs = 1000 } = scenario
-    const dragonfly = { ...provider().dragonfly, ...(clusterIds && { clusters: { ids: clusterIds } }) }
+    const { options = {}, outcome = { kind: 'complete' }, settings, times = 1, apartMs = 1000 } = scenario
+    const dragonfly = { ...provider().dragonfly, ...settings }
     const given = { now: () => clock.now(), outcomes: { 'library/app': outcome }, ...options }
     await using stage = await dragonflyStage(given, { dragonfly }, clock)
     const order = { ...stage.order, ...scenario.order }

@@ -3,7 +3,7 @@ import { redact } from '../redact.ts'
 import { excerpt } from '../../model/errors.ts'
 import type { BlobName } from '../../model/artifact.ts'
 import { named, type Claims } from '../../model/evidence.ts'
-import type { Scope } from '../../model/provider.ts'
+import type { PeerChoice, Scope } from '../../model/provider.ts'
 import type { Verdict } from '../../model/task.ts'
 
 /** What a job was to bring about. */
@@ -17,6 +17,8 @@ export interface Question {
   readonly cluster: number | undefined
   /** Of the hosts that a scope `all_*` reaches, the share that must hold a blob. */
   readonly requiredShare: number
+  /** Which hosts a scope `all_*` aims at. */
+  readonly peers: PeerChoice
 }
 
 /** What one scheduler cluster said about the wanted blobs. */
@@ -27,6 +29,8 @@ interface ClusterReport {
   readonly failures: Map<string, Set<string>>
   /** Those that hold something. */
   readonly hosts: Set<string>
+  /** Addresses of all that were heard of. */
+  readonly ips: Set<string>
 }
 
 // The job's own words end here: `success_tasks[].url` is the blob's URL as the manager expanded the manifest.
@@ -62,7 +66,8 @@ export function verdictOf(row: JobRow, question: Question): Verdict | 'open' | u
  *
  * With one of the `all_*` scopes a blob is cached when enough of the hosts that tell of it hold it: those that list
  * successes, and those that failed it. A host with a failure is silent about the others, because the scheduler hides all
- * successes of its address; of them it neither counts as a holder nor as one that lacks them.
+ * successes of its address; of them it neither counts as a holder nor as one that lacks them. An address that the
+ * Provider names and that the scheduler does not know is left out of the job, and lacks every blob.
  */
 export function claimsOf(row: JobRow, question: Question): Claims | undefined {
   const reports = clusterReports(row.result, question)
@@ -79,13 +84,17 @@ export function claimsOf(row: JobRow, question: Question): Claims | undefined {
   }
 }
 
-function isCached(report: ClusterReport | undefined, blob: BlobName, { scope, requiredShare }: Question): boolean {
+function isCached(report: ClusterReport | undefined, blob: BlobName, question: Question): boolean {
+  const { scope, requiredShare, peers } = question
   const holders = report?.holders.get(blob)
   if (report === undefined || holders === undefined) return false
   const failed = report.failures.get(blob) ?? new Set()
   if (scope === 'single_seed_peer') return failed.size === 0
-  const reached = new Set([...report.hosts, ...failed])
-  return isEnough([...holders].filter((host) => !failed.has(host)).length, reached.size, requiredShare)
+  const reached = new Set([...report.hosts, ...failed]).size
+  const absent = [...new Set(peers.ips)].filter((ip) => !report.ips.has(ip)).length
+  const some = [...holders].filter((host) => !failed.has(host)).length
+  // Which hosts these scopes reach is always told: a blob that nobody is told to hold is not there.
+  return some > 0 && isEnough(some, reached + absent, requiredShare)
 }
 
 /** Do so many of all make the share? Of none, nothing is asked. */
@@ -99,16 +108,19 @@ function clusterReports(result: unknown, { repository, blobs }: Question): Map<n
   const reports = new Map<number, ClusterReport>()
   for (const entry of items(at(result, 'job_states')).flatMap((state) => items(at(state, 'results')))) {
     for (const id of idOf(at(entry, 'scheduler_cluster_id'))) {
-      const report = reports.get(id) ?? { holders: new Map(), failures: new Map(), hosts: new Set() }
+      const report = reports.get(id) ?? { holders: new Map(), failures: new Map(), hosts: new Set(), ips: new Set() }
       reports.set(id, report)
-      for (const task of items(at(entry, 'success_tasks'))) {
+      const [succeeded, failed] = [items(at(entry, 'success_tasks')), items(at(entry, 'failure_tasks'))]
+      for (const ip of [...succeeded, ...failed].map((task) => at(task, 'ip')))
+        if (typeof ip === 'string') report.ips.add(ip)
+      for (const task of succeeded) {
         const blob = blobIn(task, repository, wanted)
         if (blob === undefined) continue
         const host = hostOf(task)
         add(report.holders, blob, host)
         if (host !== undefined) report.hosts.add(host)
       }
-      for (const task of items(at(entry, 'failure_tasks'))) {
+      for (const task of failed) {
         const blob = blobIn(task, repository, wanted)
         if (blob !== undefined) add(report.failures, blob, hostOf(task) ?? 'unknown')
       }

@@ -276,9 +276,8 @@ class Dragonfly implements Engine {
     const question = this.#question(order, job)
     const notes = (text === undefined ? undefined : parseNotes(text)) ?? (await this.#newNotes(question, signal))
     if (notes === undefined || urlOf(order, job) === undefined) return { kind: 'ended', claims: undefined }
-    const { peers } = this.#provider.dragonfly
     const short = (own: ProbeNotes['own']) => {
-      const shown = probedClaims(own, question, peers)?.cached
+      const shown = probedClaims(own, question)?.cached
       return shown === undefined ? [] : question.blobs.filter((blob) => !shown.includes(blob))
     }
     const round = await bothRound(notes, question.blobs, short, {
@@ -291,7 +290,7 @@ class Dragonfly implements Engine {
       now: () => this.#clock.now(),
     })
     if (round.kind === 'open') return { ...round, notes: JSON.stringify(round.notes) }
-    const shown = round.kind === 'blind' ? undefined : claimsUnderBoth(round.notes, question, peers)
+    const shown = round.kind === 'blind' ? undefined : claimsUnderBoth(round.notes, question)
     if (round.kind === 'blind' || shown === undefined) return { kind: 'ended', claims: undefined }
     const { own, other } = round.notes
     if (other === undefined) return { kind: 'ended', claims: shown.claims }
@@ -345,6 +344,7 @@ class Dragonfly implements Engine {
       blobs: 'file' in order ? [order.file] : (manifestOf(order, job)?.blobs.map(({ digest }) => digest) ?? []),
       cluster: job.cluster && Number(job.cluster.id),
       requiredShare: this.#provider.dragonfly.requiredShare,
+      peers: this.#provider.dragonfly.peers,
     }
   }
 

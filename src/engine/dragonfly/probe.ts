@@ -6,7 +6,6 @@ import { excerpt } from '../../model/errors.ts'
 import type { BlobName } from '../../model/artifact.ts'
 import type { Instant } from '../../model/duration.ts'
 import { named, type Claims } from '../../model/evidence.ts'
-import type { PeerChoice } from '../../model/provider.ts'
 
 /**
  * What a probe has found so far. Kept as JSON in the task's row, so that a restart goes on with it.
@@ -113,10 +112,10 @@ export function noted(notes: Notes, blob: BlobName, row: JobRow): Notes | undefi
  * A host that has none of the image's blobs is not told, so that the share is of those that have something; where the
  * Provider names its peers by address, it is of these.
  */
-export function probedClaims(notes: Notes, question: Question, peers: PeerChoice): Claims | undefined {
+export function probedClaims(notes: Notes, question: Question): Claims | undefined {
   const targets = question.cluster === undefined ? notes.clusters : [question.cluster]
   if (targets.length === 0 || !targets.every((cluster) => notes.clusters.includes(cluster))) return undefined
-  const reached = notes.hosts.map((host) => isReached(host, question, peers) && targets.includes(host[0]))
+  const reached = notes.hosts.map((host) => isReached(host, question) && targets.includes(host[0]))
   const holders = new Set<number>()
   const cached = question.blobs.filter((blob) => {
     const entry = notes.blobs[blob]
@@ -127,7 +126,7 @@ export function probedClaims(notes: Notes, question: Question, peers: PeerChoice
       const some = whole.filter(inCluster).length
       if (question.scope === 'single_seed_peer') return some > 0
       const all = [...reached.keys()].filter((place) => reached[place] && inCluster(place)).length
-      return some > 0 && isEnough(some, aimedAt(all, peers), question.requiredShare)
+      return some > 0 && isEnough(some, aimedAt(all, question), question.requiredShare)
     })
   })
   const peerNames = named([...holders].map((place) => notes.hosts[place]!.slice(2).reverse().join(' ')))
@@ -146,11 +145,10 @@ export function holdersOf({ hosts }: Notes): readonly Holder[] {
 export function claimsUnderBoth(
   { own, other }: ProbeNotes,
   question: Question,
-  peers: PeerChoice,
 ): { readonly claims: Claims; readonly otherwise: readonly BlobName[] } | undefined {
-  const claims = probedClaims(own, question, peers)
+  const claims = probedClaims(own, question)
   if (claims === undefined) return undefined
-  const more = other === undefined ? undefined : probedClaims(other, question, peers)
+  const more = other === undefined ? undefined : probedClaims(other, question)
   const otherwise = (more?.cached ?? []).filter((blob) => !claims.cached.includes(blob))
   if (otherwise.length === 0) return { claims, otherwise }
   const cached = question.blobs.filter((blob) => claims.cached.includes(blob) || otherwise.includes(blob))
@@ -159,15 +157,15 @@ export function claimsUnderBoth(
   return { claims: { ...claims, cached, peers: Math.max(claims.peers, more!.peers), peerNames }, otherwise }
 }
 
-function isReached([, seed, ip]: Host, { scope }: Question, { ips }: PeerChoice): boolean {
+function isReached([, seed, ip]: Host, { scope, peers: { ips } }: Question): boolean {
   if (scope === 'single_seed_peer') return true
   if (ips !== undefined && ips.length > 0 && !ips.includes(ip)) return false
   return (seed === 1) === (scope === 'all_seed_peers')
 }
 
 /** Of so many hosts, those that the Provider aims at: it takes any, so only their number is known. */
-function aimedAt(all: number, { ips, count, percentage }: PeerChoice): number {
-  if (ips !== undefined && ips.length > 0) return ips.length
+function aimedAt(all: number, { peers: { ips, count, percentage } }: Question): number {
+  if (ips !== undefined && ips.length > 0) return new Set(ips).size
   if (count !== undefined) return Math.min(count, all)
   return percentage === undefined ? all : Math.max(1, Math.floor((all * percentage) / 100))
 }

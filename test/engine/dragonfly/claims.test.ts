@@ -10,6 +10,7 @@ const question: Question = {
   blobs: [config, layer],
   cluster: 1,
   requiredShare: 1,
+  peers: {},
 }
 
 const url = (blob: string, repository = 'library/app') => `https://r.example/v2/${repository}/blobs/${blob}`
@@ -132,6 +133,31 @@ describe('scopes with many hosts', () => {
     const states = [told(1, [done(config, 'a0')], [done(layer, 'b1')])]
 
     expect(cached(states, { scope, requiredShare: 0.01 })).toEqual([config])
+  })
+
+  test('a host that was named and is not heard of lacks every blob', () => {
+    const states = [told(1, [done(config, 'a0'), done(layer, 'a0')])]
+    const ips = ['10.0.0.0', '10.0.0.7', '10.0.0.7']
+
+    expect(cached(states, { scope, peers: { ips } })).toEqual([])
+    expect(cached(states, { scope, peers: { ips }, requiredShare: 0.5 })).toEqual([config, layer])
+    expect(cached(states, { peers: { ips } })).toEqual([config, layer])
+  })
+
+  test('a host that was named and failed another blob is heard of', () => {
+    const states = [told(1, [done(config, 'a0')], [done(layer, 'b1')])]
+
+    expect(cached(states, { scope, peers: { ips: ['10.0.0.0', '10.0.0.1'] } })).toEqual([config])
+  })
+
+  test.each(['all_peers', 'all_seed_peers'] as const)('a host that is unknown holds nothing with %s', (scope) => {
+    const unknown = { url: url(config), hostname: 'unknown', ip: 'unknown' }
+
+    expect(cached([told(1, [unknown])], { scope })).toEqual([])
+  })
+
+  test('a blob that a single seed peer both fetched and failed is not cached', () => {
+    expect(cached([told(1, [done(config), done(layer)], [done(layer, 'b1')])])).toEqual([config])
   })
 
   test('one seed each is enough for a single seed peer, whichever it is', () => {

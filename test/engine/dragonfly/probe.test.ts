@@ -13,6 +13,7 @@ const question: Question = {
   blobs: [config, layer],
   cluster: 1,
   requiredShare: 1,
+  peers: {},
 }
 
 const peer = (name: string, more: object = { IsFinished: true }, type = 'normal') => ({
@@ -37,11 +38,11 @@ function note(
   return noted(notes, blob, parseJob(Buffer.from(JSON.stringify(row)))!)
 }
 
-function claims(ofConfig: Said, ofLayer: Said, overrides: Partial<Question> = {}, peers: PeerChoice = {}) {
+function claims(ofConfig: Said, ofLayer: Said, overrides: Partial<Question> = {}) {
   const notes = note(note(emptyNotes('url'), config, ofConfig)!, layer, ofLayer)!
   // As they come back from the task's row.
   const kept = parseNotes(JSON.stringify({ v: 2, own: notes, sample: [] }))!
-  return probedClaims(kept.own, { ...question, ...overrides }, peers)
+  return probedClaims(kept.own, { ...question, ...overrides })
 }
 
 const [a, b, c] = [peer('a0'), peer('b1'), peer('c2')]
@@ -93,10 +94,10 @@ describe('what the hosts say', () => {
     [{ count: 2 }, [config, layer]],
     [{ count: 9 }, [config]],
     [{ percentage: 67 }, [config, layer]],
-    [{ ips: ['10.0.0.0', '10.0.0.1'] }, [config, layer]],
+    [{ ips: ['10.0.0.0', '10.0.0.1', '10.0.0.1'] }, [config, layer]],
     [{ ips: ['10.0.0.0', '10.0.0.7'] }, []],
   ])('of three peers, two having the layer, where %j are aimed at', (peers, expected) => {
-    expect(claims([[1, [a, b, c]]], [[1, [a, b]]], {}, peers)?.cached).toEqual(expected)
+    expect(claims([[1, [a, b, c]]], [[1, [a, b]]], { peers })?.cached).toEqual(expected)
   })
 
   test('without a cluster of its own a blob counts when every cluster that answered has it', () => {
