@@ -366,17 +366,38 @@ describe('what can be proven by release', () => {
   })
 })
 
-test('a manager before 2.3.1 is looked at early as well, because its own looks are at random ages', async () => {
-  for (const [version, first] of [
-    ['2.2.5', 10_000],
-    ['2.3.1', 30_000],
-  ] as const) {
+test.each<[ManagerVersion, readonly number[]]>([
+  ['2.1.59', [10, 20, 30, 40, 90]],
+  ['2.2.5', [10, 20, 30, 40, 90]],
+  ['2.3.1', [10, 20, 30, 40, 90]],
+  // What its echo shows is no more than that of 2.3.1.
+  ['2.4.1', [10, 20, 30, 40, 90]],
+  ['2.5.1', [30, 90, 210, 450, 750]],
+  ['next', [30, 90, 210, 450, 750]],
+])(
+  'a job of a manager %s is looked at at %j s, early as well where its own looks may be at random ages',
+  async (version, ages) => {
     const clock = new ManualClock(EXAMPLE_AT)
     await using stage = await dragonflyStage({ version, now: () => clock.now() }, {}, clock)
     const [job] = await stage.engine.jobs(stage.order, never)
     await stage.engine.submit(stage.order, job!, PULL_TOKEN, never)
 
-    const waits = stage.engine.nextLook(EXAMPLE_AT, EXAMPLE_AT) - EXAMPLE_AT
-    expect([waits >= first, waits < first + 1_000]).toEqual([true, true])
-  }
+    const looks: number[] = []
+    while (looks.length < ages.length) {
+      const next = stage.engine.nextLook(EXAMPLE_AT, EXAMPLE_AT + (looks.at(-1) ?? 0) * 1000 + 999)
+      looks.push(Math.floor((next - EXAMPLE_AT) / 1000))
+    }
+
+    expect(looks).toEqual(ages)
+  },
+)
+
+test('a schedule that begins early is kept whatever the manager', async () => {
+  const clock = new ManualClock(EXAMPLE_AT)
+  const dragonfly = { ...provider().dragonfly, pollScheduleMs: [500, 60_000] }
+  await using stage = await dragonflyStage({ version: '2.2.5', now: () => clock.now() }, { dragonfly }, clock)
+  const [job] = await stage.engine.jobs(stage.order, never)
+  await stage.engine.submit(stage.order, job!, PULL_TOKEN, never)
+
+  expect(stage.engine.nextLook(EXAMPLE_AT, EXAMPLE_AT + 500)).toBe(EXAMPLE_AT + 60_000)
 })

@@ -1,6 +1,14 @@
 import { verdictOf, type Question } from './claims.ts'
 import { ClusterList, chooseClusters } from './clusters.ts'
-import { asksHosts, ignoredSettings, settingText, versionOf, type Echo, type IdForm } from './features.ts'
+import {
+  asksHosts,
+  ignoredSettings,
+  looksAtKnownAges,
+  settingText,
+  versionOf,
+  type Echo,
+  type IdForm,
+} from './features.ts'
 import { Gate } from './gate.ts'
 import { Looks } from './looks.ts'
 import { Manager, type Asked } from './manager.ts'
@@ -351,7 +359,7 @@ class Dragonfly implements Engine {
   nextLook(submittedAt: Instant, now: Instant): Instant {
     const { pollScheduleMs } = this.#provider.dragonfly
     const echo = this.#echo.value
-    const ages = echo === undefined || asksHosts(echo) ? pollScheduleMs : withEarlyLooks(pollScheduleMs)
+    const ages = echo === undefined || looksAtKnownAges(echo) ? pollScheduleMs : withEarlyLooks(pollScheduleMs)
     return nextLook(ages, submittedAt, now, this.#phase)
   }
 

@@ -61,6 +61,11 @@ export function asksHosts({ keys }: Echo): boolean {
   return keys.has('concurrent_peer_count')
 }
 
+/** Does it rewrite rows at ages that are known? It does since 2.4.0, and since 2.4.4 its echo shows that. */
+export function looksAtKnownAges({ keys }: Echo): boolean {
+  return keys.has('object_storage')
+}
+
 /**
  * Settings that were or would be sent and that this manager drops. Ids made of URLs are what a manager that knows no
  * others makes: to want them is nothing that could be lost.

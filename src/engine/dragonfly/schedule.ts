@@ -26,7 +26,7 @@ export function nextLook(agesMs: readonly number[], submittedAt: Instant, now: I
 }
 
 /**
- * The ages for a manager before 2.3.1, which rewrites rows at random ages, up to 2.1.59 every 5 to 10 s
+ * The ages for a manager that may be one before 2.4.0, which rewrites rows at random ages, up to 2.1.59 every 5 to 10 s
  * (manager/service/job.go `pollingJob`). A schedule that begins earlier is left alone.
  */
 export function withEarlyLooks(agesMs: readonly number[]): number[] {
