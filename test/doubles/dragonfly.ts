@@ -779,11 +779,11 @@ function toldBlobs(
   }
   if (chosen.length === 0) {
     const ips = job.args['ips'] as readonly string[] | null | undefined
-    return failure(
-      ips === null || ips === undefined
-        ? `[preheat]: cluster ${cluster.id} scheduler 10.0.0.2 has no available peer`
-        : `no peer found for ips [${ips.join(' ')}]`,
-    )
+    const [kind, none] =
+      job.args['scope'] === 'all_peers'
+        ? ['peer', `[preheat]: cluster ${cluster.id} scheduler 10.0.0.2 has no available peer`]
+        : ['seed peer', `cluster ${cluster.id} scheduler 10.0.0.2 no available seed peer`]
+    return failure(ips === null || ips === undefined ? none : `no ${kind} found for ips [${ips.join(' ')}]`)
   }
   const bad = missing.size > 0 ? chosen.at(-1)! : undefined
   // One failure hides every success of the same address.
