@@ -19,7 +19,7 @@ export async function settledTask(
   order: Order,
   authorization: Secret,
   clock: ManualClock,
-  onTaken: () => void = () => undefined,
+  onTaken: () => unknown = () => undefined,
 ): Promise<SettledTask> {
   const source = new MemorySource([])
   source.authorize = () => Promise.resolve(authorization as never)
@@ -32,7 +32,7 @@ export async function settledTask(
     next = await pumped(clock, step(next, ports, never))
     if (isTaken || next.jobs.every(({ ids }) => ids.length === 0)) continue
     isTaken = true
-    onTaken()
+    await onTaken()
   }
   throw new Error('the task never settled')
 }

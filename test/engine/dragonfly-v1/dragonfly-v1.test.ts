@@ -1,84 +1,34 @@
-import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { describesAnEngine } from '../../contract/engine-contract.ts'
-import {
-  FakeDragonflyV1,
-  type DragonflyV1Dialect,
-  type DragonflyV1Options,
-  type DragonflyV1Trouble,
-} from '../../doubles/dragonfly-v1.ts'
+import { PASSWORD, v1Engine, v1Stage, type V1Stage } from './stage.ts'
+import type { DragonflyV1Dialect, DragonflyV1Trouble } from '../../doubles/dragonfly-v1.ts'
 import { ManualClock } from '../../support/clock.ts'
-import { ScriptedServer, never, opened } from '../../support/engine.ts'
-import { EXAMPLE_AT, digest, manifest, order, provider } from '../../support/examples.ts'
-import { openDragonflyV1 } from '../../../src/engine/dragonfly-v1/dragonfly-v1.ts'
+import { never, opened } from '../../support/engine.ts'
+import { EXAMPLE_AT, digest, order } from '../../support/examples.ts'
 import type { Engine, Observation } from '../../../src/engine/engine.ts'
-import { Closers } from '../../../src/closers.ts'
-import { systemClock } from '../../../src/clock.ts'
-import { parseDigest } from '../../../src/model/artifact.ts'
-import type { Clock } from '../../../src/model/clock.ts'
-import type { Provider } from '../../../src/model/provider.ts'
 import { Secret } from '../../../src/model/secret.ts'
 import type { Job, ArtifactOrder } from '../../../src/model/task.ts'
 
 const DEAD = 'http://127.0.0.1:9'
-const PASSWORD = 'password-of-the-proxy'
 const AUTHORIZATION = new Secret('Bearer pull-token-of-the-registry')
 const DIALECTS = ['1.0.5', '1.0.6', 'compat'] as const
 const SUPERNODES = ['1.0.5', '1.0.6'] as const
-
-interface Stage extends AsyncDisposable {
-  readonly double: FakeDragonflyV1
-  /** Says the manifest of the order that was made last to everybody. */
-  readonly registry: ScriptedServer
-  readonly engine: Engine
-  /** An image of these layers, which the registry has from now on. */
-  image(...layers: readonly string[]): ArtifactOrder
-}
-
-async function stage(
-  options: DragonflyV1Options,
-  overrides: Partial<Provider> = {},
-  clock: Clock = systemClock,
-): Promise<Stage> {
-  const closers = new Closers()
-  const double = closers.use(await FakeDragonflyV1.start({ firstCheckMs: 0, now: () => EXAMPLE_AT, ...options }))
-  const registry = closers.use(await ScriptedServer.start({ status: 404 }))
-  const engine = closers.use(open({ endpoint: double.endpoint, ...overrides }, clock))
-  return {
-    double,
-    registry,
-    engine,
-    image: (...layers) => {
-      const text = JSON.stringify({ schemaVersion: 2, layers: layers.map((name) => ({ digest: digest(name) })) })
-      registry.script = { status: 200, body: text }
-      const own = parseDigest(`sha256:${createHash('sha256').update(text).digest('hex')}`)
-      const blobs = layers.map((name) => ({ digest: digest(name), sizeBytes: 1000 }))
-      return order({ engineEndpoint: registry.endpoint, digest: own, manifests: [manifest({ digest: own, blobs })] })
-    },
-    [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
-  }
-}
-
-function open(overrides: Partial<Provider>, clock: Clock = systemClock): Engine {
-  const declared = provider({ name: 'dragonfly-old', vendor: 'dragonfly-v1', ...overrides })
-  return openDragonflyV1(declared, undefined, { read: () => Promise.resolve(new Secret(PASSWORD)), clock })
-}
 
 async function first(engine: Engine, what: ArtifactOrder): Promise<Job> {
   return (await engine.jobs(what, never))[0]!
 }
 
-async function submit({ engine, double }: Stage, what: ArtifactOrder): Promise<string> {
+async function submit({ engine, double }: V1Stage, what: ArtifactOrder): Promise<string> {
   const id = await engine.submit(what, await first(engine, what), AUTHORIZATION, never)
   await double.settled()
   return id
 }
 
-async function look({ engine }: Stage, what: ArtifactOrder, id: string, submittedAt = 0): Promise<Observation> {
+async function look({ engine }: V1Stage, what: ArtifactOrder, id: string, submittedAt = 0): Promise<Observation> {
   return await engine.observe(what, { ...opened(await first(engine, what), id), submittedAt }, never)
 }
 
-async function preheat(on: Stage, what: ArtifactOrder): Promise<Observation> {
+async function preheat(on: V1Stage, what: ArtifactOrder): Promise<Observation> {
   return await look(on, what, await submit(on, what))
 }
 
@@ -94,7 +44,7 @@ function layerUrl(what: ArtifactOrder, name: string): string {
 describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   describesAnEngine(
     async () => {
-      const on = await stage({ dialect })
+      const on = await v1Stage({ dialect })
       return {
         engine: on.engine,
         order: on.image('base', 'app'),
@@ -105,7 +55,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
       }
     },
     () => {
-      const engine = open({ endpoint: DEAD, auth: { type: 'bearer', secret: 'proxy' } })
+      const engine = v1Engine({ endpoint: DEAD, auth: { type: 'bearer', secret: 'proxy' } })
       return Promise.resolve({
         engine,
         order: order(),
@@ -118,7 +68,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   )
 
   test('a submission is the manifest by digest and the pull token, and nothing that this API does not know', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
 
     await submit(on, { ...what, scope: 'all_peers' })
@@ -134,7 +84,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('without a pull token no headers are sent', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
 
     await on.engine.submit(what, await first(on.engine, what), undefined, never)
@@ -143,7 +93,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('success claims no blob, and says why', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
 
     expect(await preheat(on, on.image('base', 'app'))).toEqual(
       verdict('success', /^this API does not show which blobs were cached$/),
@@ -153,7 +103,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
 
   test('a task that is under way is open, until it has ended', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
-    await using on = await stage({ dialect, jobMs: 15_000, now: () => clock.now() }, {}, clock)
+    await using on = await v1Stage({ dialect, jobMs: 15_000, now: () => clock.now() }, {}, clock)
     const what = on.image('base')
     const id = await submit(on, what)
 
@@ -164,7 +114,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('a submission whose answer never came is not found again, and neither are its blobs', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     const job = await first(on.engine, what)
     on.double.troubleNext(1, 'POST', { kind: 'cut' })
@@ -177,7 +127,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('an endpoint that hangs is left when the caller leaves', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     const stop = new AbortController()
     const reason = new Error('stopping')
@@ -191,14 +141,14 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('a slow answer is waited for', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     on.double.troubleNext(1, 'POST', { kind: 'slow', ms: 50 })
 
     expect(await preheat(on, on.image('base'))).toMatchObject({ verdict: { said: 'success' } })
   })
 
   test('health tells which of the two engines answers, and sees no other client’s credentials', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
 
     expect(await on.engine.health(never)).toEqual({
       ok: true,
@@ -208,7 +158,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
   })
 
   test('no more submissions are in flight at once than the Provider allows', async () => {
-    await using on = await stage({ dialect }, { limits: { submitsInFlight: 2, requestsPerSecond: 1000 } })
+    await using on = await v1Stage({ dialect }, { limits: { submitsInFlight: 2, requestsPerSecond: 1000 } })
     const what = on.image('base')
     const job = await first(on.engine, what)
     on.double.trouble = () => ({ kind: 'slow', ms: 20 })
@@ -222,7 +172,7 @@ describe.each(DIALECTS)('/preheats as %s', (dialect) => {
 describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   test('keeps the same id for the same image, so that submitting twice is one task [E11]', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
-    await using on = await stage({ dialect, jobMs: 60_000, now: () => clock.now() }, {}, clock)
+    await using on = await v1Stage({ dialect, jobMs: 60_000, now: () => clock.now() }, {}, clock)
     const what = on.image('base')
 
     expect(await submit(on, what)).toMatch(/^[0-9a-f]{64}$/)
@@ -232,7 +182,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
 
   test('answers with an earlier success, which says that nothing was fetched anew', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
-    await using on = await stage({ dialect, now: () => clock.now() }, {}, clock)
+    await using on = await v1Stage({ dialect, now: () => clock.now() }, {}, clock)
     const what = on.image('base')
     const id = await submit(on, what)
     await look(on, what, id)
@@ -247,7 +197,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('has a failed task removed and tries it again', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base', 'app')
     on.double.failure = (url) => (url === layerUrl(what, 'app') ? 'dfget: exit status 1' : undefined)
     expect(await preheat(on, what)).toEqual(verdict('failure', /blobs\/sha256:.* dfget: exit status 1$/))
@@ -265,7 +215,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('is asked once more and not for ever', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     on.registry.script = { status: 401, body: 'unauthorized' }
     const id = await submit(on, what)
@@ -280,7 +230,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('fails an image for a layer that is there already, and that is no failure and no claim', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     await preheat(on, on.image('base', 'one'))
     const second = on.image('two', 'base', 'three')
 
@@ -292,7 +242,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('is not asked again where the layer that is there would fail the image again', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     await preheat(on, on.image('base', 'one'))
     const second = on.image('two', 'base')
     const id = await submit(on, second)
@@ -303,7 +253,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('fails an image whose shared layer failed before, and removes both to try again', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const one = on.image('base')
     on.double.failure = (url) => (url === layerUrl(one, 'base') ? 'dfget: no space left' : undefined)
     await preheat(on, one)
@@ -319,7 +269,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('whose record of the shared layer is gone leaves a failure, which may be tried again', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const one = on.image('base')
     const oneId = await submit(on, one)
     await look(on, one, oneId)
@@ -332,7 +282,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('that forgot the earlier task meanwhile is asked again', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     const body = JSON.stringify({ code: 208, message: `preheat task already exists, id:${'a'.repeat(64)}` })
     on.double.troubleNext(1, 'POST', { kind: 'answer', status: 208, body })
@@ -344,7 +294,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('whose task is in its own way has failed, and is not looked at twice', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const id = 'a'.repeat(64)
     const errorMsg = `{"Code":208,"Msg":"preheat task already exists, id:${id}"}`
     const body = JSON.stringify({ ID: id, status: 'FAILED', errorMsg })
@@ -355,7 +305,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('forgets everything when it restarts: gone, not failed', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     const id = await submit(on, what)
     on.double.restart()
@@ -365,7 +315,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
 
   test('gives up after half an hour', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
-    await using on = await stage({ dialect, now: () => clock.now() }, {}, clock)
+    await using on = await v1Stage({ dialect, now: () => clock.now() }, {}, clock)
     on.double.endless = true
     const what = on.image('base')
     const id = await submit(on, what)
@@ -378,7 +328,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
   })
 
   test('tells what the registry said, and no token that it echoes', async () => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
     const what = on.image('base')
     const token = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2ln'
     on.registry.script = { status: 401, body: `denied for Authorization: Bearer ${'x'.repeat(20)} and ${token}` }
@@ -393,7 +343,7 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
 
 describe('a manager that still has /preheats', () => {
   test('has no record of a job: gone, not failed', async () => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     const what = on.image('base')
     const id = await submit(on, what)
     expect(id).toBe('1')
@@ -403,7 +353,7 @@ describe('a manager that still has /preheats', () => {
   })
 
   test('ends a job as FAIL and gives no error', async () => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     on.double.failure = () => 'never told'
 
     expect(await preheat(on, on.image('base'))).toEqual(verdict('failure', /gave no error$/))
@@ -411,7 +361,7 @@ describe('a manager that still has /preheats', () => {
 
   test('tells times in Go’s own words, which say nothing', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
-    await using on = await stage({ dialect: 'compat', now: () => clock.now() }, {}, clock)
+    await using on = await v1Stage({ dialect: 'compat', now: () => clock.now() }, {}, clock)
     const what = on.image('base')
     const id = await submit(on, what)
 
@@ -419,7 +369,7 @@ describe('a manager that still has /preheats', () => {
   })
 
   test('is not believed a time that merely looks like one', async () => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     const finishTime = '2021-11-29 07:57:45 +0000 UTC'
     const body = JSON.stringify({ id: '7', status: 'SUCCESS', startTime: finishTime, finishTime })
     on.double.troubleNext(1, 'GET', { kind: 'answer', status: 200, body })
@@ -428,7 +378,7 @@ describe('a manager that still has /preheats', () => {
   })
 
   test('never removes anything', async () => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     on.double.failure = () => 'never told'
     const what = on.image('base')
     await preheat(on, what)
@@ -441,7 +391,7 @@ describe('a manager that still has /preheats', () => {
     ['a pull token that is refused', { status: 401, body: 'unauthorized: nope' }, 'rejected', 'PH5002'],
     ['a registry that is down', { status: 502, body: 'bad gateway' }, 'unavailable', 'PH5001'],
   ] as const)('says at once what the registry said: %s', async (_, script, fault, code) => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     const what = on.image('base')
     on.registry.script = script
 
@@ -461,7 +411,7 @@ describe('a manager that no longer has /preheats', () => {
   }
 
   test('is named, with what to write instead', async () => {
-    await using on = await stage({ dialect: 'removed' })
+    await using on = await v1Stage({ dialect: 'removed' })
     const what = on.image('base')
 
     expect(await on.engine.health(never)).toEqual({ ok: false, code: 'PH5008', detail: removed.message })
@@ -472,7 +422,7 @@ describe('a manager that no longer has /preheats', () => {
   test.each([{ 'content-type': 'text/html' }, {}])(
     'is named where a proxy follows its redirect to the console: %j',
     async (headers) => {
-      await using on = await stage({ dialect: 'compat' })
+      await using on = await v1Stage({ dialect: 'compat' })
       const body = '<!doctype html><title>Dragonfly</title>'
       on.double.trouble = () => ({ kind: 'answer', status: 200, body, headers })
       const what = on.image('base')
@@ -483,7 +433,7 @@ describe('a manager that no longer has /preheats', () => {
   )
 
   test('that was upgraded under an open job does not make the job gone', async () => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     const what = on.image('base')
     const id = await submit(on, what)
     on.double.dialect = 'removed'
@@ -596,14 +546,14 @@ describe('an answer that is not the one wanted', () => {
   })
 
   test.each([...refusals, ...submissions])('to a submission: %s', async (_, answer, wanted) => {
-    await using on = await stage({ dialect: 'compat' })
+    await using on = await v1Stage({ dialect: 'compat' })
     on.double.trouble = () => ({ kind: 'answer', ...answer })
 
     await expect(submit(on, on.image('base'))).rejects.toMatchObject(expected(wanted))
   })
 
   test.each([...refusals, ...looks])('to a look: %s', async (_, answer, wanted) => {
-    await using on = await stage({ dialect: '1.0.6' })
+    await using on = await v1Stage({ dialect: '1.0.6' })
     on.double.trouble = () => ({ kind: 'answer', ...answer })
 
     await expect(look(on, on.image('base'), id)).rejects.toMatchObject(expected(wanted))
@@ -613,7 +563,7 @@ describe('an answer that is not the one wanted', () => {
     ['is cut', { kind: 'cut' }],
     ['is not true', { kind: 'answer', status: 200, body: 'false' }],
   ])('to the removal of a failed task: it %s, and nothing is submitted again', async (_, trouble) => {
-    await using on = await stage({ dialect: '1.0.6' })
+    await using on = await v1Stage({ dialect: '1.0.6' })
     const what = on.image('base')
     on.double.failure = () => 'dfget: exit status 1'
     await preheat(on, what)
@@ -625,7 +575,7 @@ describe('an answer that is not the one wanted', () => {
   })
 
   test('an echo of a credential is not passed on', async () => {
-    await using on = await stage({ dialect: 'compat' }, { auth: { type: 'bearer', secret: 'proxy' } })
+    await using on = await v1Stage({ dialect: 'compat' }, { auth: { type: 'bearer', secret: 'proxy' } })
     const echo = says(`bad ${AUTHORIZATION.reveal()} and Bearer ${PASSWORD}`)
     on.double.trouble = () => ({ kind: 'answer', status: 400, body: echo })
 
@@ -638,7 +588,7 @@ describe('an answer that is not the one wanted', () => {
     ['1.0.4', 'answers pings and has no /preheats', />= 1\.0\.5/],
     ['removed', 'has no /preheats any more', /vendor: dragonfly/],
   ])('health of %s, which %s', async (dialect, _, message) => {
-    await using on = await stage({ dialect })
+    await using on = await v1Stage({ dialect })
 
     expect(await on.engine.health(never)).toEqual({
       ok: false,
@@ -648,7 +598,7 @@ describe('an answer that is not the one wanted', () => {
   })
 
   test('health of something that answers a ping with something else', async () => {
-    await using on = await stage({ dialect: '1.0.6' })
+    await using on = await v1Stage({ dialect: '1.0.6' })
     on.double.trouble = () => ({ kind: 'answer', status: 200, body: 'pong' })
 
     expect(await on.engine.health(never)).toMatchObject({ ok: false })
@@ -659,7 +609,7 @@ describe('what is never sent', () => {
   test.each(['../../x', 'a//b', 'a?x=', 'a%2fb', 'a b', '', 'a'.repeat(256)])(
     'a repository called %j gets into no URL',
     async (repository) => {
-      await using on = await stage({ dialect: '1.0.6' })
+      await using on = await v1Stage({ dialect: '1.0.6' })
 
       await expect(submit(on, { ...on.image('base'), repository })).rejects.toMatchObject({
         fault: 'rejected',
@@ -672,7 +622,7 @@ describe('what is never sent', () => {
   test.each(['../jobs', '0', '-1', 'A'.repeat(64), 'a'.repeat(63), '1?x', ''])(
     'an id like %j, which no engine gives, is gone without a question',
     async (id) => {
-      await using on = await stage({ dialect: '1.0.6' })
+      await using on = await v1Stage({ dialect: '1.0.6' })
 
       expect(await look(on, on.image('base'), id)).toMatchObject({ verdict: { said: 'gone' } })
       expect(on.double.requests).toEqual([])
@@ -680,7 +630,7 @@ describe('what is never sent', () => {
   )
 
   test('a pull token over plain http, unless the Provider accepts it', async () => {
-    await using engine = open({ endpoint: 'http://supernode.example.com:8002' })
+    await using engine = v1Engine({ endpoint: 'http://supernode.example.com:8002' })
     const what = order()
 
     await expect(engine.submit(what, await first(engine, what), AUTHORIZATION, never)).rejects.toMatchObject({
@@ -694,7 +644,7 @@ describe('time', () => {
   const clock = new ManualClock(EXAMPLE_AT)
 
   test('looks are at the ages of pollSchedule, and every 300 s after them', async () => {
-    await using engine = open({})
+    await using engine = v1Engine({})
     const ages = []
     for (let now = EXAMPLE_AT; ages.length < 7; ages.push((now - EXAMPLE_AT) / 1000)) {
       now = engine.nextLook(EXAMPLE_AT, now)
@@ -708,13 +658,17 @@ describe('time', () => {
     ['what the slowest engine takes at most', 10 * 3_600_000, 70 * 60_000],
     ['its last planned look', 1_000, 451_000],
   ])('a job is overdue after %s', async (_, timeoutMs, ms) => {
-    await using engine = open({})
+    await using engine = v1Engine({})
 
     expect(engine.overdueAt(order({ timeoutMs }), EXAMPLE_AT)).toBe(EXAMPLE_AT + ms)
   })
 
   test('requests keep to the Provider’s rate, and to a pause that the other side asks for', async () => {
-    await using on = await stage({ dialect: '1.0.6' }, { limits: { submitsInFlight: 4, requestsPerSecond: 1 } }, clock)
+    await using on = await v1Stage(
+      { dialect: '1.0.6' },
+      { limits: { submitsInFlight: 4, requestsPerSecond: 1 } },
+      clock,
+    )
     const what = on.image('base')
     on.double.troubleNext(1, 'GET', { kind: 'answer', status: 503, body: '', headers: { 'retry-after': '20' } })
     await expect(look(on, what, '1')).rejects.toMatchObject({ retryAfterMs: 20_000 })
