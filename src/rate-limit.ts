@@ -8,6 +8,7 @@ export class RateLimit {
   readonly #burstMs: number
   /** When the bucket will be full again. */
   #fullAt = 0
+  #lookedAt = 0
 
   constructor(clock: Clock, perSecond: number) {
     this.#clock = clock
@@ -17,7 +18,8 @@ export class RateLimit {
 
   /** Resolves when it is the caller's turn; a turn that was waited for in vain is given back. @throws the signal's reason. */
   async take(signal: AbortSignal): Promise<void> {
-    this.#fullAt = Math.max(this.#fullAt, this.#clock.now()) + this.#intervalMs
+    const now = this.#now()
+    this.#fullAt = Math.max(this.#fullAt, now) + this.#intervalMs
     try {
       await this.#clock.sleepUntil(Math.ceil(this.#fullAt - this.#intervalMs - this.#burstMs), signal)
     } catch (error) {
@@ -28,6 +30,15 @@ export class RateLimit {
 
   /** Gives nobody a new turn before `until`, and no burst after it: the other side said that it had enough. */
   pause(until: Instant): void {
+    this.#now()
     this.#fullAt = Math.max(this.#fullAt, until + this.#burstMs)
+  }
+
+  /** A clock that was set back must not keep anybody waiting for as long as it was set back. */
+  #now(): Instant {
+    const now = this.#clock.now()
+    this.#fullAt -= Math.max(0, this.#lookedAt - now)
+    this.#lookedAt = now
+    return now
   }
 }

@@ -48,6 +48,33 @@ test('less than one a second lets the first pass at once', async () => {
   expect(await all.passed()).toBe(2)
 })
 
+test.each(['taken', 'paused'] as const)('a clock that was set back keeps nobody waiting: %s', async (what) => {
+  const clock = new ManualClock(10_000_000)
+  const limit = new RateLimit(clock, 5)
+  await takers(clock, limit, 5).passed()
+  if (what === 'paused') limit.pause(10_000_400)
+  clock.advance(-7_200_000)
+
+  const all = takers(clock, limit, 2)
+  expect(await all.passed()).toBe(0)
+  clock.advance(what === 'paused' ? 600 : 400)
+  expect(await all.passed()).toBe(2)
+})
+
+test('a pause after the clock was set back is as long as it says', async () => {
+  const clock = new ManualClock(10_000_000)
+  const limit = new RateLimit(clock, 5)
+  await limit.take(never)
+  clock.advance(-7_200_000)
+  limit.pause(clock.now() + 1000)
+
+  const one = takers(clock, limit, 1)
+  clock.advance(999)
+  expect(await one.passed()).toBe(0)
+  clock.advance(1)
+  expect(await one.passed()).toBe(1)
+})
+
 test('who leaves gives back the turn, and is told the reason', async () => {
   const clock = new ManualClock(1_000_000)
   const limit = new RateLimit(clock, 1)

@@ -16,6 +16,7 @@ import {
 } from '../support/engine.ts'
 import type { Engine, WantedJob } from '../../src/engine/engine.ts'
 import type { Provider } from '../../src/model/provider.ts'
+import { pumped } from '../support/pump.ts'
 import { Secret } from '../../src/model/secret.ts'
 import type { Job, Order } from '../../src/model/task.ts'
 
@@ -404,6 +405,62 @@ describe('limits', () => {
     expect(await engine.submit(stage.order, first!, authorization, never)).toBe('1')
   })
 
+  test('of a long pause nothing is left when the clock is set back', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using stage = await dragonflyStage({ now: () => clock.now() }, {}, clock)
+    const { engine, manager } = stage
+    const [first] = await engine.jobs(stage.order, never)
+    const headers = { 'retry-after': '120' }
+    manager.troubleNext(1, 'POST', { kind: 'answer', status: 429, body: '', headers })
+    await engine.submit(stage.order, first!, authorization, never).catch(() => undefined)
+    clock.advance(-7_200_000)
+
+    expect(await engine.submit(stage.order, first!, authorization, never)).toBe('1')
+  })
+
+  test('a job that was taken ends a row of refusals: it is not asked whether the cluster is there', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using stage = await dragonflyStage({ now: () => clock.now() }, {}, clock)
+    const { engine, manager } = stage
+    const [first] = await engine.jobs(stage.order, never)
+    const submit = () => engine.submit(stage.order, first!, authorization, never).catch(() => undefined)
+    const limited = { kind: 'answer', status: 429, body: 'rate limit exceeded' } as const
+    manager.requests.length = 0
+
+    for (const refusals of [2, 2]) {
+      manager.troubleNext(refusals, 'POST', limited)
+      for (let i = 0; i <= refusals; i += 1) await pumped(clock, submit())
+    }
+
+    expect(manager.posts.map(({ status }) => status)).toEqual([429, 429, 200, 429, 429, 200])
+    expect(manager.requests.filter((line) => line.startsWith('GET'))).toEqual([])
+  })
+
+  test('looks for blobs count with the submissions to their cluster, and the manager never says 429', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using stage = await dragonflyStage({ now: () => clock.now() }, {}, clock)
+    const { engine, manager } = stage
+    const [first] = await engine.jobs(stage.order, never)
+    for (let i = 0; i < 8; i += 1) await engine.submit(stage.order, first!, authorization, never)
+
+    await pumped(clock, engine.probe(stage.order, first!, undefined, never))
+
+    expect(manager.probes.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200])
+    expect(clock.now()).toBeGreaterThan(EXAMPLE_AT)
+  })
+
+  test('questions about the manager itself keep to the rate of looks', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using stage = await dragonflyStage({ now: () => clock.now() }, limits(16, 2), clock)
+    const asked = Array.from({ length: 3 }, () => stage.engine.health(never))
+
+    await Promise.all(asked.slice(0, 2))
+    await expect.poll(() => clock.nextWake).toBe(EXAMPLE_AT + 500)
+    clock.advance(500)
+
+    expect(await asked[2]).toMatchObject({ ok: true })
+  })
+
   test('looks have a rate of their own', async () => {
     const clock = new ManualClock(EXAMPLE_AT)
     await using stage = await dragonflyStage({ now: () => clock.now() }, limits(16, 2), clock)
@@ -542,7 +599,7 @@ describe('clusters', () => {
   })
 
   test('by id: nothing is asked', async () => {
-    await using stage = await dragonflyStage({ clusters }, named({ ids: [7, 9] }))
+    await using stage = await dragonflyStage({ clusters }, named({ ids: [7, 9, 7] }))
 
     expect(chosen(await stage.engine.jobs(stage.order, never))).toEqual([
       ['7', '7'],
@@ -551,6 +608,22 @@ describe('clusters', () => {
     expect(stage.manager.requests).toEqual([])
     const reason = new Error('stopping')
     await expect(stage.engine.jobs(stage.order, AbortSignal.abort(reason))).rejects.toBe(reason)
+  })
+
+  test('a policy’s own choice by name is looked up where the Provider has ids', async () => {
+    await using stage = await dragonflyStage({ clusters }, named({ ids: [7] }))
+
+    expect(chosen(await stage.engine.jobs({ ...stage.order, clusters: ['eu-1'] }, never))).toEqual([['2', 'eu-1']])
+  })
+
+  test('one that is listed twice gets one job', async () => {
+    const twice = [...clusters, ...clusters].map(({ id, name }) => ({ id, name }))
+    await using stage = await scripted({ status: 200, body: JSON.stringify(twice) })
+
+    expect(chosen(await stage.engine.jobs(order({ manifests: [manifest()] }), never))).toEqual([
+      ['2', 'eu-1'],
+      ['7', 'us-1'],
+    ])
   })
 
   test('an id that the manager does not know is answered like a limit', async () => {
@@ -575,6 +648,10 @@ describe('clusters', () => {
     await engine.jobs(stage.order, never)
     expect(manager.requests).toHaveLength(3)
     expect(await engine.abilities(never)).toMatchObject({ clusters: ['eu-1', 'us-1'] })
+    manager.requests.length = 0
+    clock.advance(-3_600_000)
+    await engine.jobs(stage.order, never)
+    expect(manager.requests).toHaveLength(1)
   })
 
   test('who leaves while the list is on its way does not take it from the others', async () => {

@@ -3,6 +3,7 @@ import { waitFor } from '../../deadline.ts'
 import { EdgeError } from '../../model/errors.ts'
 import { RateLimit } from '../../rate-limit.ts'
 import type { Clock } from '../../model/clock.ts'
+import type { Instant } from '../../model/duration.ts'
 import type { Provider } from '../../model/provider.ts'
 
 /** A pause up to this is waited for; a longer one is the caller's, who has somewhere better to wait. */
@@ -14,7 +15,7 @@ export class Gate {
   readonly #clock: Clock
   readonly #inFlight: ReturnType<typeof pLimit>
   readonly #perSecond: RateLimit
-  #closedUntil = 0
+  #closed = { from: 0, until: 0 }
 
   constructor(who: string, clock: Clock, limits: Provider['limits']) {
     this.#who = who
@@ -43,14 +44,19 @@ export class Gate {
   }
 
   #pause(ms: number): void {
-    const until = this.#clock.now() + ms
-    if (ms <= LONGEST_WAIT_MS) this.#perSecond.pause(until)
-    else this.#closedUntil = Math.max(this.#closedUntil, until)
+    const now = this.#clock.now()
+    if (ms <= LONGEST_WAIT_MS) this.#perSecond.pause(now + ms)
+    else this.#closed = { from: now, until: now + Math.max(ms, this.#leftMs(now)) }
   }
 
   #refuseWhileClosed(): void {
-    const leftMs = this.#closedUntil - this.#clock.now()
-    if (leftMs <= 0) return
+    const leftMs = this.#leftMs(this.#clock.now())
+    if (leftMs === 0) return
     throw new EdgeError('unavailable', 'PH5001', `${this.#who} asked for a pause`, { retryAfterMs: leftMs })
+  }
+
+  /** None where the clock was set back: nobody knows then. */
+  #leftMs(now: Instant): number {
+    return now < this.#closed.from ? 0 : Math.max(0, this.#closed.until - now)
   }
 }
