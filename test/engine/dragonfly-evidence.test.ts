@@ -89,6 +89,25 @@ describe('a lost answer', () => {
     expect(stage.manager.requests).toHaveLength(1)
   })
 
+  test('a manager’s clock that is some minutes behind does not end the search', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using site = await timed({ now: () => clock.now() - 300_000 })
+    const { stage, job, order } = site
+    await stage.engine.submit(order, job, PULL_TOKEN, never)
+    for (let i = 0; i < 300; i += 1) await stage.manager.take(`x/${i}`, 'https://models.example.com/x')
+
+    expect(await stage.engine.find(order, job, never)).toBe('1')
+  })
+
+  test('a job of the same mark for another repository is not it', async () => {
+    await using site = await timed()
+    const { stage, job, order } = site
+    stage.registry.add('library/other', blobs, 'linux/amd64')
+    await stage.engine.submit({ ...order, repository: 'library/other' }, job, PULL_TOKEN, never)
+
+    expect(await stage.engine.find(order, job, never)).toBeUndefined()
+  })
+
   test('a page that is too long is asked for in halves', async () => {
     await using site = await timed()
     const { stage, job, order } = site
@@ -140,6 +159,29 @@ describe('a probe', () => {
     site.stage.manager.evict(blobs[2]!)
 
     expect((await looked(site)).claims?.cached).toEqual(blobs.filter((blob) => blob !== blobs[2]))
+  })
+
+  test('an id that a new database gave to a look for another blob answers none of ours', async () => {
+    await using site = await timed()
+    const { clock, stage, job, order } = site
+    const manifests = [stage.registry.add('library/other', [1, 2, 3, 4].map(digest), 'linux/amd64')]
+    const other = { ...order, repository: 'library/other', manifests }
+    const [otherJob] = await stage.engine.jobs(other, never)
+    await stage.engine.submit(order, job, PULL_TOKEN, never)
+    const ours = await stage.engine.probe(order, job, undefined, never)
+    stage.manager.reset()
+    stage.manager.evict(...blobs)
+    await stage.engine.submit(other, otherJob!, PULL_TOKEN, never)
+    await stage.engine.probe(other, otherJob!, undefined, never)
+    if (ours.kind === 'ended') throw new Error('too early')
+
+    let probe: Probe = ours
+    for (let i = 0; probe.kind === 'open' && i < 9; i += 1) {
+      clock.set(Math.max(clock.now(), probe.lookAt))
+      probe = await stage.engine.probe(order, job, probe.notes, never)
+    }
+
+    expect(probe).toMatchObject({ kind: 'ended', claims: { cached: [] } })
   })
 
   test('what goes into task ids is asked with', async () => {

@@ -186,6 +186,12 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     is: fault('unavailable', 'PH5001', /cluster 1 yet/, 118_000),
     ends: ['Succeeded'],
   },
+  '429: a cluster that is new by a clock that is ahead': {
+    options: { clusters: [{ ...young, createdAt: EXAMPLE_AT + 60_000 }] },
+    times: 3,
+    is: fault('unavailable', 'PH5001', /rate limit exceeded/, 1000),
+    ends: ['Succeeded'],
+  },
   '429: a limiter that is down': {
     before: (manager) => {
       manager.redisFails = true

@@ -96,11 +96,14 @@ describe('a setting that the manager drops', () => {
     expect(stage.manager.posts).toHaveLength(2)
   })
 
-  test('is tried again an hour later: the manager may be another', async () => {
+  test.each([
+    ['an hour later', 3_600_000],
+    ['when the clock is set back', -1],
+  ])('is tried again %s: the manager may be another', async (_, ms) => {
     const clock = new ManualClock(EXAMPLE_AT)
     await using stage = await stageWith({ version: '2.2.5' }, { peers }, clock)
     await submit(stage, { scope: 'all_peers' })
-    clock.advance(3_600_000)
+    clock.advance(ms)
 
     expect(await submit(stage, { scope: 'all_peers' })).toMatchObject({ id: '2' })
   })
@@ -171,6 +174,33 @@ describe('a manager with the scopes of 2.1.57 to 2.1.65', () => {
       ['single_peer', 200],
       ['single_peer', 200],
     ])
+  })
+
+  test('a manager that was replaced by a newer one meanwhile is told scopes as it knows them', async () => {
+    await using stage = await stageWith({})
+    const errors =
+      "Key: 'CreatePreheatJobRequest.Args.Scope' Error:Field validation for 'Scope' failed on the 'oneof' tag"
+    stage.manager.troubleNext(1, 'POST', { kind: 'answer', status: 422, body: JSON.stringify({ errors }) })
+
+    await submit(stage)
+    await submit(stage)
+
+    expect(stage.manager.posts.map(({ args }) => args['scope'])).toEqual([
+      'single_seed_peer',
+      'single_peer',
+      'single_seed_peer',
+    ])
+  })
+
+  test('a manager that refuses either word is asked twice', async () => {
+    await using stage = await stageWith({})
+    const errors =
+      "Key: 'CreatePreheatJobRequest.Args.Scope' Error:Field validation for 'Scope' failed on the 'oneof' tag"
+    stage.manager.trouble = (line) =>
+      line.startsWith('POST') ? { kind: 'answer', status: 422, body: JSON.stringify({ errors }) } : undefined
+
+    await expect(submit(stage)).rejects.toMatchObject({ fault: 'rejected', code: 'PH5002' })
+    expect(stage.manager.posts).toHaveLength(2)
   })
 
   test('all_seed_peers cannot be done there; all_peers can', async () => {

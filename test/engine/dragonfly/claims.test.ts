@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { claimsOf, verdictOf, type Question } from '../../../src/engine/dragonfly/claims.ts'
+import { parseFileUrl } from '../../../src/model/artifact.ts'
 import type { JobRow } from '../../../src/engine/dragonfly/wire.ts'
 import { digest } from '../../support/examples.ts'
 
@@ -160,9 +161,33 @@ describe('scopes with many hosts', () => {
     expect(cached([told(1, [done(config), done(layer)], [done(layer, 'b1')])])).toEqual([config])
   })
 
+  test('a host that both fetched and failed a blob lacks it', () => {
+    const states = [told(1, [done(layer, 'a0'), done(layer, 'b1')], [done(layer, 'b1')])]
+
+    expect(cached(states, { scope, requiredShare: 0.5 })).toEqual([layer])
+    expect(cached(states, { scope, requiredShare: 0.51 })).toEqual([])
+  })
+
+  test('a failure on a host that is unknown is a failure', () => {
+    const failed = { url: url(layer), hostname: 'unknown', ip: 'unknown', description: '401' }
+
+    expect(cached([told(1, [done(layer)], [failed])])).toEqual([])
+    expect(cached([told(1, [done(layer)], [failed])], { scope })).toEqual([])
+  })
+
   test('one seed each is enough for a single seed peer, whichever it is', () => {
     expect(cached([told(1, [done(config, 'a0'), done(layer, 'b1')])])).toEqual([config, layer])
   })
+})
+
+test('a file is shown by its own URL, to the letter', () => {
+  const file = parseFileUrl('https://models.example.com/llama.gguf?v=1')
+  const of = { repository: undefined, blobs: [file] }
+  const listed = (text: string) => told(1, [{ url: text, hostname: 'seed-0', ip: '10.0.0.1' }])
+
+  expect(cached([listed(file)], of)).toEqual([file])
+  expect(cached([listed('https://models.example.com/llama.gguf')], of)).toEqual([])
+  expect(cached([told(1, [{ url: 7 }])], of)).toEqual([])
 })
 
 test('hosts are counted once, by name and address', () => {
