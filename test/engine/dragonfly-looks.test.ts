@@ -40,13 +40,21 @@ interface Asked {
   readonly job: OpenJob
 }
 
-test('a thousand looks at once are a handful of requests', async () => {
+test('a thousand looks at once are a handful of requests, and one request where rows were seen to be short', async () => {
   await using stage = await withMany({ looksMs: [0, 3_600_000], jobMs: 1_000 })
 
   const seen = await Promise.all(stage.jobs.map(({ order, job }) => stage.usual.observe(order, job, never)))
 
   expect(seen).toEqual(Array.from({ length: MANY }, (): Observation => ({ kind: 'open' })))
   expect(stage.manager.requests).toHaveLength(4)
+
+  for (const requests of [2, 1, 1]) {
+    stage.manager.requests.length = 0
+    const lookAt = Date.now() + 1
+    await expect.poll(() => Date.now()).toBeGreaterThan(lookAt)
+    await Promise.all(stage.jobs.map(({ order, job }) => stage.usual.observe(order, { ...job, lookAt }, never)))
+    expect(stage.manager.requests).toHaveLength(requests)
+  }
 })
 
 test('so are a thousand looks that come sixteen at a time, and each is told its own job', async () => {

@@ -15,7 +15,9 @@ interface Page {
 
 /** Of a page, so that one which grew is noticed before it hurts. */
 const MAX_PAGE_BYTES = 8 * 2 ** 20
-const LARGEST_PAGE = 256
+/** The first page is a part of the largest: how long rows are shows only then. */
+const FIRST_PAGE = 256
+const LARGEST_PAGE = 1024
 const MAX_PAGES = 32
 /** From here a page costs less than the looks that it spares. The loop has at most 16 looks at a provider under way. */
 const MANY = 12
@@ -43,7 +45,7 @@ export class Looks implements AsyncDisposable {
   readonly #life = new AbortController()
   #waiting: Waiting[] = []
   #isPumping = false
-  #pageSize = LARGEST_PAGE
+  #pageSize = FIRST_PAGE
   #kept: { readonly at: Instant; readonly rows: ReadonlyMap<string, JobRow> } | undefined
 
   constructor(type: 'preheat' | 'get_task', manager: Manager, clock: Clock) {
