@@ -141,6 +141,8 @@ describe('a probe', () => {
     const base = `${site.order.engineEndpoint}/v2/library/app/blobs/`
     expect(probes.map(({ url }) => url)).toEqual(blobs.map((blob) => `${base}${blob}`))
     expect(probes.every(({ clusterIds }) => clusterIds?.[0] === 7)).toBe(true)
+    // Five minutes of nanoseconds: hosts fetch nothing.
+    expect(probes.every(({ args }) => args['timeout'] === 300_000_000_000)).toBe(true)
   })
 
   test('a SUCCESS that lies is shown for what it is', async () => {
@@ -275,6 +277,17 @@ describe('a probe', () => {
 
     expect(probe).toEqual({ kind: 'ended', claims: undefined })
     expect(site.stage.manager.probes).toHaveLength(8)
+  })
+
+  test('a question that is open for ever is asked once more after a quarter of an hour, and then nothing is claimed', async () => {
+    await using site = await timed({ looksMs: [36_000_000] })
+    await site.stage.engine.submit(site.order, site.job, PULL_TOKEN, never)
+    const began = site.clock.now()
+
+    expect((await looked(site)).claims).toBeUndefined()
+    expect(site.stage.manager.probes).toHaveLength(8)
+    expect(site.clock.now() - began).toBeGreaterThan(2 * 15 * 60_000)
+    expect(site.clock.now() - began).toBeLessThan(3 * 15 * 60_000)
   })
 
   test('a manager that does not know the question shows nothing', async () => {

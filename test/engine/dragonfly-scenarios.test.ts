@@ -303,6 +303,14 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     is: ended('gone', undefined, expect.stringContaining('no record')),
     ends: ['Unverified', 'PH5004', /no record of the job any more; nothing could be looked at$/],
   },
+  'collected, before 2.1.63': {
+    options: { version: '2.1.59' },
+    after: (manager) => {
+      manager.collect()
+    },
+    is: ended('gone', undefined, expect.stringContaining('no record')),
+    ends: ['Unverified', 'PH5004', /no record of the job any more; /],
+  },
   'open for ever, with nothing cached': {
     options: { looksMs: [0, 36_000_000] },
     outcome: { kind: 'endless' },

@@ -156,6 +156,39 @@ describe('a submission', () => {
       { status: 200, body: '<html>hello', headers: html },
       { fault: 'unintelligible', code: 'PH5008', message: /REST address/ },
     ],
+    [
+      'words that are not a manager’s at this path',
+      { status: 404, body: says('no Route matched') },
+      { fault: 'unintelligible', code: 'PH5008', message: /REST address/ },
+    ],
+    ['a gateway that waited long enough', { status: 408, body: '' }, { fault: 'unavailable', code: 'PH5001' }],
+    [
+      'a URL that it does not understand',
+      { status: 500, body: says('parse access url failed') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    ['no URL', { status: 500, body: says('invalid params: url is required') }, { fault: 'rejected', code: 'PH5002' }],
+    ['args that it does not see', { status: 500, body: says('unknown preheat type') }, { fault: 'rejected' }],
+    [
+      'a registry that answers 404 without JSON',
+      { status: 500, body: says('error parsing HTTP 404 response body: invalid character: "<html>"') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'a registry that answers 429 without JSON',
+      { status: 500, body: says('error parsing HTTP 429 response body: "slow down"') },
+      { fault: 'unavailable', code: 'PH5001' },
+    ],
+    [
+      'a manifest that is not there, as managers after 2.5.1 say it',
+      { status: 500, body: says('failed to pull image manifest: manifest unknown: manifest unknown') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'an account that may not pull, as managers after 2.5.1 say it',
+      { status: 500, body: says('failed to authenticate with registry: denied: requested access') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
     ['an id that is none', { status: 200, body: '{"id":"17"}' }, { fault: 'unintelligible', code: 'PH5008' }],
     ['a fraction for an id', { status: 200, body: '{"id":1.5}' }, { fault: 'unintelligible', code: 'PH5008' }],
     ['null', { status: 200, body: 'null' }, { fault: 'unintelligible', code: 'PH5008' }],
@@ -753,6 +786,13 @@ describe('a look', () => {
     })
   })
 
+  test('what a scheduler echoes of the pull token is taken out of its words', async () => {
+    const error = `401 with ${PULL_TOKEN.reveal()}`
+    await using stage = await dragonflyStage({ outcomes: { 'library/app': { kind: 'failure', error } } })
+
+    expect(await preheat(stage.engine, stage.order)).toMatchObject({ verdict: { message: '401 with [secret]' } })
+  })
+
   test('a manager that gives up after its last look has failed the job without a word', async () => {
     await using stage = await dragonflyStage({ outcomes: { 'library/app': { kind: 'endless' } } })
 
@@ -899,6 +939,14 @@ describe('health', () => {
       code: expect.stringMatching(/^PH50/),
       detail: expect.stringMatching(detail),
     })
+  })
+
+  test('a manager that lists its jobs as null has none', async () => {
+    await using stage = await dragonflyStage()
+    stage.manager.troubleNext(2, 'GET /oapi/v1/jobs', { kind: 'answer', status: 200, body: 'null' })
+
+    expect(await stage.engine.health(never)).toMatchObject({ ok: true })
+    expect(await stage.engine.abilities(never)).toMatchObject({ version: undefined })
   })
 
   test('a token that may not submit jobs is not health', async () => {

@@ -196,6 +196,16 @@ describe.each(SUPERNODES)('a supernode %s', (dialect) => {
     expect(on.double.requests.filter((line) => line.startsWith('DELETE'))).toEqual([])
   })
 
+  test('whose clock is a little behind has not answered with an earlier task', async () => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using on = await v1Stage({ dialect, now: () => clock.now() - 50_000 }, {}, clock)
+    const what = on.image('base')
+
+    const id = await submit(on, what)
+
+    expect(await look(on, what, id, clock.now())).toEqual(verdict('success', /^this API does not show/))
+  })
+
   test('has a failed task removed and tries it again', async () => {
     await using on = await v1Stage({ dialect })
     const what = on.image('base', 'app')
@@ -501,6 +511,16 @@ describe('an answer that is not the one wanted', () => {
     [
       'a manifest that is not there',
       { status: 500, body: says('manifest unknown: manifest unknown') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'a platform that is not there',
+      { status: 500, body: says('no matching manifest for platform linux/riscv64') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'a loopback registry',
+      { status: 500, body: says('dial tcp 127.0.0.1:5000: ip 127.0.0.1 is invalid') },
       { fault: 'rejected', code: 'PH5002' },
     ],
     [

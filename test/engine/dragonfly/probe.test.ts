@@ -79,6 +79,12 @@ describe('what the hosts say', () => {
     expect(claims(...said, { scope: 'single_seed_peer' })).toMatchObject({ cached: [config, layer], peers: 2 })
   })
 
+  test.each(['super', 'strong', 'weak'])('a host of type %s is a seed, whatever seeds are called', (type) => {
+    const one = peer('s9', { IsFinished: true }, type)
+
+    expect(claims([[1, [one]]], [[1, [one]]], { scope: 'all_seed_peers' })?.cached).toEqual([config, layer])
+  })
+
   test('nobody has anything: that is an observation too', () => {
     expect(claims([[1, null]], [[1, []]])).toEqual({
       kind: 'get_task',
@@ -130,6 +136,13 @@ describe('what cannot be told', () => {
 
   test('a manager before 2.3.1 asks nobody, so that an empty list says nothing', () => {
     expect(note(emptyNotes('url'), config, [[1, null]], { url: 'x' })).toBeUndefined()
+  })
+
+  test('more hosts than a row should hold', () => {
+    const many = (hosts: number) => [[1, Array.from({ length: hosts }, (_, i) => peer(`h${i}`))]] as const
+
+    expect(note(emptyNotes('url'), config, many(20_000))).toBeDefined()
+    expect(note(emptyNotes('url'), config, many(20_001))).toBeUndefined()
   })
 
   test.each(['', '{', 'null', '7', '{"v":1}'])('notes like %j are none', (text) => {
