@@ -139,6 +139,8 @@ interface Profile {
   /** One entry of `job_states` a scheduler, or one a layer. */
   readonly entry: 'scheduler' | 'layer'
   readonly unknownHost: 'unknown' | 'unknow'
+  /** Does `all_peers` reach seeds as well? */
+  readonly peersAreSeedsToo: boolean
   readonly hasPing: boolean
   readonly hasLimiter: boolean
   /** Only that the token is there. */
@@ -170,6 +172,7 @@ const V2_3_1: Profile = {
   args: { ...SELECTING_ARGS, ...LATEST_ARGS },
   entry: 'scheduler',
   unknownHost: 'unknow',
+  peersAreSeedsToo: false,
   hasPing: true,
   hasLimiter: true,
   checksTokens: true,
@@ -197,6 +200,7 @@ const V2_2_5: Profile = {
   timeoutNs: 1_800_000_000_000,
   args: { ...SELECTING_ARGS, content_for_calculating_task_id: null, load_to_cache: false, concurrent_count: 50 },
   entry: 'layer',
+  peersAreSeedsToo: true,
   lenientBearer: false,
   getTask: { byUrl: true, sees: 'memory', args: { ...GET_TASK_ARGS, content_for_calculating_task_id: null } },
 }
@@ -362,7 +366,7 @@ export class FakeDragonfly implements AsyncDisposable {
     const preheated = [...this.#lostJobs, ...this.#jobs.values()].flatMap((job) => {
       if (job.type !== 'preheat' || at < job.createdAt + this.#jobMs) return []
       const inCluster = job.targets.filter((target) => target.cluster.id === cluster)
-      return inCluster.flatMap((target) => holdings(job, target.cluster, target.outcome))
+      return inCluster.flatMap((target) => holdings(job, target.cluster, target.outcome, this.#profile))
     })
     const nodes = this.clusters.filter(({ id }) => id === cluster)
     const pulled = nodes.flatMap((one) => [...this.#pulled].flatMap((url) => this.#pulledBy(one, url)))
@@ -435,7 +439,9 @@ export class FakeDragonfly implements AsyncDisposable {
     const [, resource = '', id] = /^\/oapi\/v1\/(jobs|clusters)(?:\/([^/]+))?$/.exec(url.pathname) ?? []
     if (method === 'GET' && url.pathname === '/healthy') return new Answer(200, '"OK"')
     if (method === 'GET' && url.pathname === '/_ping' && this.#profile.hasPing) return new Answer(200, '"OK"')
-    if (resource === '' || (method !== 'GET' && post === undefined)) throw new Answer(301, '', { location: '/' })
+    const isRemoval = method === 'DELETE' && resource === 'jobs' && id !== undefined
+    if (resource === '' || (method !== 'GET' && post === undefined && !isRemoval))
+      throw new Answer(301, '', { location: '/' })
     this.#authenticate(
       (this.#profile.lenientBearer ? url.searchParams.get('access_token') : null) ??
         bearer(authorization, this.#profile.lenientBearer),
@@ -450,8 +456,18 @@ export class FakeDragonfly implements AsyncDisposable {
     if (id !== undefined && !/^\d+$/.test(id)) {
       throw new Answer(422, { errors: `strconv.ParseUint: parsing ${JSON.stringify(id)}: invalid syntax` })
     }
+    if (isRemoval) return this.#remove(Number(id))
     const found = resource === 'jobs' ? this.#jobPages(id, url) : this.#clusterPages(id, url)
     return found ?? new Answer(404, { message: this.#profile.missing })
+  }
+
+  /** The row goes, and what the job does goes on. */
+  #remove(id: number): Answer {
+    const job = this.#jobs.get(id)
+    if (job === undefined) return new Answer(404, { message: this.#profile.missing })
+    this.#lostJobs.push(job)
+    this.#jobs.delete(id)
+    return new Answer(200, '', {})
   }
 
   #note(body: string): Post {
@@ -507,7 +523,7 @@ export class FakeDragonfly implements AsyncDisposable {
       type === 'preheat'
         ? preheatArgs(record(sent!['args']), this.#profile)
         : getTaskArgs(record(sent!['args']), this.#profile)
-    const targets = this.#targets(clusterIds)
+    const targets = this.#targets(clusterIds, type)
     const blobs = type !== 'preheat' ? [] : args['type'] === 'file' ? filesOf(args) : await this.#resolve(args)
     const bio = post.bio ?? ''
     if (bio.length > 1024) throw new Answer(500, { message: 'Internal Server Error' })
@@ -542,7 +558,8 @@ export class FakeDragonfly implements AsyncDisposable {
     this.#fullAt.set(id, fullAt)
   }
 
-  #targets(ids: readonly number[]): FakeCluster[] {
+  /** Clusters without a scheduler are left out, as long as there are others. */
+  #targets(ids: readonly number[], type: FakeJob['type']): FakeCluster[] {
     const unknown = ids.find((id) => !this.clusters.some((cluster) => cluster.id === id))
     if (unknown !== undefined) {
       const { missing, hasLimiter } = this.#profile
@@ -550,9 +567,8 @@ export class FakeDragonfly implements AsyncDisposable {
     }
     const wanted = this.clusters.filter(({ id }) => ids.length === 0 || ids.includes(id))
     const found = wanted.filter(({ scheduler }) => scheduler !== false)
-    if (found.length === 0 || (ids.length > 0 && found.length < wanted.length))
-      throw new Answer(500, { message: 'candidate schedulers not found' })
-    return found
+    if (found.length > 0) return found
+    throw new Answer(500, { message: `${type === 'preheat' ? 'candidate' : 'active'} schedulers not found` })
   }
 
   /** Config and layers of every manifest that matches, as blob URLs, duplicates kept. */
@@ -770,7 +786,7 @@ function toldBlobs(
   const missing = new Set(outcome.kind === 'partial' ? blobs.slice(-outcome.missing) : [])
   const unknown = { hostname: profile.unknownHost, ip: profile.unknownHost }
   const isSingle = job.args['scope'] !== 'all_seed_peers' && job.args['scope'] !== 'all_peers'
-  const chosen = chosenHosts(job, cluster)
+  const chosen = chosenHosts(job, cluster, profile)
   if (isSingle) {
     if (chosen.length === 0) return failure(`cluster ${cluster.id} scheduler 10.0.0.2 no available seed peer`)
     const listed = outcome.kind === 'half' ? blobs : fetched(blobs, outcome)
@@ -798,9 +814,11 @@ function toldBlobs(
 }
 
 /** Whom a job reaches: `ips` before `count` before `percentage`; for a single seed peer those among which it is chosen. */
-function chosenHosts({ args }: FakeJob, cluster: FakeCluster): readonly Host[] {
-  if (args['scope'] !== 'all_seed_peers' && args['scope'] !== 'all_peers') return hosts(cluster, 'seed')
-  const all = hosts(cluster, args['scope'] === 'all_peers' ? 'peer' : 'seed')
+function chosenHosts({ args }: FakeJob, cluster: FakeCluster, { peersAreSeedsToo }: Profile): readonly Host[] {
+  const seeds = hosts(cluster, 'seed')
+  if (args['scope'] !== 'all_seed_peers' && args['scope'] !== 'all_peers') return seeds
+  const all =
+    args['scope'] === 'all_seed_peers' ? seeds : [...(peersAreSeedsToo ? seeds : []), ...hosts(cluster, 'peer')]
   const [ips, count, percentage] = [args['ips'], args['count'], args['percentage']]
   if (Array.isArray(ips)) return all.filter(({ ip }) => ips.includes(ip))
   if (typeof count === 'number') return all.slice(0, count)
@@ -813,8 +831,8 @@ function seedFor(url: string, seeds: readonly Host[]): Host {
 }
 
 /** What is on which host when the job is over. */
-function holdings(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Holding[] {
-  const chosen = chosenHosts(job, cluster)
+function holdings(job: FakeJob, cluster: FakeCluster, outcome: Outcome, profile: Profile): Holding[] {
+  const chosen = chosenHosts(job, cluster, profile)
   const isSingle = job.args['scope'] !== 'all_seed_peers' && job.args['scope'] !== 'all_peers'
   const whole = new Set(fetched(job.blobs, outcome))
   return job.blobs.flatMap((url) => {
@@ -831,13 +849,22 @@ function holdings(job: FakeJob, cluster: FakeCluster, outcome: Outcome): Holding
 }
 
 /** As contracts/dragonfly.md §1.5 tells it since 2.2.3; by digest where the flag is there and set. */
-function taskIdOf(url: string, args: Readonly<Record<string, unknown>>): string {
+export function taskIdOf(url: string, args: Readonly<Record<string, unknown>>): string {
   // Only of a URL that ends in the digest of a blob: a file’s id is made of its URL whatever the flag says.
   if (args[BY_DIGEST] === true && /\/blobs\/sha256:/.test(url)) return digestOf(url).replace(/^sha256:/, '')
   const piece = typeof args['piece_length'] === 'number' ? `${args['piece_length']}` : ''
   return sha256(
-    `${url}${(args['tag'] as string | undefined) ?? ''}${(args['application'] as string | undefined) ?? ''}${piece}STANDARD`,
+    `${filtered(url, args['filtered_query_params'])}${(args['tag'] as string | undefined) ?? ''}${(args['application'] as string | undefined) ?? ''}${piece}STANDARD`,
   )
+}
+
+/** Without the query parameters that signatures and mirrors add. */
+function filtered(url: string, names: unknown): string {
+  const left = new URL(url)
+  if (left.search === '') return url
+  for (const name of (string(names) ?? FILTERED_QUERY_PARAMS).split('&')) left.searchParams.delete(name)
+  left.searchParams.sort()
+  return left.href
 }
 
 /** What some host of the cluster really holds wholly when the job is over. */
@@ -920,7 +947,8 @@ function envelopeFault(body: string, sent: Record<string, unknown> | undefined, 
 
 /** The args as the manager parses, defaults and echoes them: unknown keys dropped, credentials in clear. */
 function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile): Record<string, unknown> {
-  if (args === undefined) throw new Answer(500, { message: 'unknown preheat type' })
+  // Args that are empty are not validated.
+  if (args === undefined || Object.keys(args).length === 0) throw new Answer(500, { message: 'unknown preheat type' })
   const invalid = (field: string, tag: string) => {
     const errors = `Key: 'CreatePreheatJobRequest.Args.${field}' Error:Field validation for '${field}' failed on the '${tag}' tag`
     return new Answer(422, { errors })
@@ -937,13 +965,19 @@ function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile
     ['piece_length', 'PieceLength', 4_194_304, 67_108_864],
     ['count', 'Count', 1, 200],
     ['percentage', 'Percentage', 1, 100],
+    ['concurrent_task_count', 'ConcurrentTaskCount', 1, 100],
+    ['concurrent_peer_count', 'ConcurrentPeerCount', 1, 1000],
   ] as const
   for (const [key, field, least, most] of ranges) {
     const value = key in profile.args ? args[key] : undefined
-    if (typeof value === 'number' && value < least) throw invalid(field, 'gte')
-    if (typeof value === 'number' && value > most) throw invalid(field, 'lte')
+    // Zero is no value where the field is no pointer.
+    if (typeof value !== 'number' || (value === 0 && key.startsWith('concurrent'))) continue
+    if (value < least) throw invalid(field, 'gte')
+    if (value > most) throw invalid(field, 'lte')
   }
-  if ('ips' in profile.args && Array.isArray(args['ips']) && args['ips'].length === 0) throw invalid('IPs', 'gte')
+  const ips = 'ips' in profile.args && Array.isArray(args['ips']) ? args['ips'].length : 1
+  if (ips < 1) throw invalid('IPs', 'gte')
+  if (ips > 100) throw invalid('IPs', 'lte')
   const isFile = args['type'] === 'file'
   if (url === '' && !(isFile && filesOf(args).length > 0)) {
     throw new Answer(500, { message: `invalid params: ${isFile ? 'url or urls' : 'url'} is required` })
@@ -952,7 +986,7 @@ function preheatArgs(args: Record<string, unknown> | undefined, profile: Profile
     type: args['type'],
     url,
     tag: args['tag'] ?? '',
-    filtered_query_params: args['filtered_query_params'] ?? FILTERED_QUERY_PARAMS,
+    filtered_query_params: args['filtered_query_params'] || FILTERED_QUERY_PARAMS,
     headers: args['headers'] ?? null,
     username: args['username'] ?? '',
     password: args['password'] ?? '',
@@ -1007,8 +1041,16 @@ function clusterRow({ id, name, createdAt }: FakeCluster): unknown {
 
 /** All four relations always, unquoted; of nothing the last page is 0 and the next 2. */
 function paged<T>(url: URL, rows: readonly T[]): { readonly items: readonly T[]; readonly link: string } {
-  const page = Number(url.searchParams.get('page') ?? 1)
-  const perPage = Number(url.searchParams.get('per_page') ?? 10)
+  const number = (key: string, byDefault: number, most: number): number => {
+    const given = url.searchParams.get(key) ?? `${byDefault}`
+    if (!/^\d+$/.test(given)) throw new Answer(422, { errors: `strconv.ParseInt: parsing "${given}": invalid syntax` })
+    if (Number(given) >= 1 && Number(given) <= most) return Number(given)
+    throw new Answer(422, {
+      errors: `Field validation for '${key}' failed on the '${given === '0' ? 'gte' : 'lte'}' tag`,
+    })
+  }
+  const page = number('page', 1, Infinity)
+  const perPage = number('per_page', 10, 10_000_000)
   const last = Math.ceil(rows.length / perPage)
   const at = (n: number, rel: string) => `<${url.pathname}?page=${n}&per_page=${perPage}>;rel=${rel}`
   const next = rows.length === 0 ? 2 : Math.min(page + 1, last)

@@ -272,6 +272,19 @@ const differences: readonly Difference[] = [
     run: (on) => ended(on),
   },
   {
+    what: 'all peers, which the seeds are among before 2.3.1',
+    between: ['2.2.5', '2.3.1'],
+    are: [5, 3],
+    run: async ({ clock, stage }) => {
+      const order = { ...stage.order, scope: 'all_peers' as const }
+      const [job] = await stage.engine.jobs(order, never)
+      const id = await stage.engine.submit(order, job!, PULL_TOKEN, never)
+      clock.advance(3_600_000)
+      const look = await stage.engine.observe(order, opened(job!, id), never)
+      return look.kind === 'ended' && look.verdict.claims?.peers
+    },
+  },
+  {
     what: 'peers by address, which are dropped before 2.3.1: the second job is refused',
     between: ['2.2.5', '2.3.1'],
     are: ['PH5002', ['success', 4]],
