@@ -6,25 +6,24 @@ import { pumped } from './pump.ts'
 import type { Engine } from '../../src/engine/engine.ts'
 import { step } from '../../src/execution/step.ts'
 import type { Secret } from '../../src/model/secret.ts'
-import { isSettled, type Order, type SettledTask, type Task } from '../../src/model/task.ts'
+import { isSettled, type OpenTask, type Order, type SettledTask, type Task } from '../../src/model/task.ts'
 
 const MOST_STEPS = 20_000
 
 /**
- * What becomes of an order at an engine, step after step as the daemon takes them, with one retry.
+ * What becomes of a task at an engine, step after step as the daemon takes them; time goes on to whatever the task or
+ * its driver waits for.
  * @param onTaken told once, when the engine has taken a job
  */
-export async function settledTask(
+export async function settledWith(
   engine: Engine,
-  order: Order,
-  authorization: Secret,
+  open: OpenTask,
   clock: ManualClock,
+  source = new MemorySource([]),
   onTaken: () => unknown = () => undefined,
 ): Promise<SettledTask> {
-  const source = new MemorySource([])
-  source.authorize = () => Promise.resolve(authorization as never)
   const ports = { engine, source, clock, store: { saveStep: () => Promise.resolve() }, random: () => 0 }
-  let next: Task = task({ order, retry: { attempts: 2, backoffMs: 1000 } })
+  let next: Task = open
   let isTaken = false
   for (let steps = 0; steps < MOST_STEPS; steps += 1) {
     if (isSettled(next)) return next
@@ -35,4 +34,17 @@ export async function settledTask(
     await onTaken()
   }
   throw new Error('the task never settled')
+}
+
+/** {@link settledWith} of an order, with one retry. */
+export async function settledTask(
+  engine: Engine,
+  order: Order,
+  authorization: Secret,
+  clock: ManualClock,
+  onTaken?: () => unknown,
+): Promise<SettledTask> {
+  const source = new MemorySource([])
+  source.authorize = () => Promise.resolve(authorization as never)
+  return settledWith(engine, task({ order, retry: { attempts: 2, backoffMs: 1000 } }), clock, source, onTaken)
 }
