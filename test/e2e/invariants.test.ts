@@ -1,11 +1,11 @@
 import { beforeAll, expect, test } from 'vitest'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { TOKEN } from '../doubles/dragonfly.ts'
-import { Witness, type History, type Reported, type Stored } from './history.ts'
-import { durableReports, intentFirst, noSecrets } from './invariants.ts'
-import { killRun, RUN_SIZES, violationsOf, type Seen } from './kill-run.ts'
-import { git } from './repository.ts'
-import { openSite } from './site.ts'
+import { Witness, type History, type Reported, type Stored } from '../support/history.ts'
+import { durableReports, intentFirst, noSecrets } from '../support/invariants.ts'
+import { killRun, RUN_SIZES, violationsOf, type Seen } from '../support/kill-run.ts'
+import { git } from '../support/repository.ts'
+import { openSite } from '../support/site.ts'
 
 let honest: Seen
 
