@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { executions } from '../../src/commands/executions.ts'
 import { invalidate } from '../../src/commands/invalidate.ts'
 import { logs } from '../../src/commands/logs.ts'
@@ -16,7 +16,7 @@ import { openControlSite } from '../support/control.ts'
 import { endedExecution } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, located, policy, provider, scheduledPolicy } from '../support/examples.ts'
 import { MemoryIo } from '../support/io.ts'
-import { describeWithPostgres, Postgres } from '../support/postgres.ts'
+import { describeWithPostgres } from '../support/postgres.ts'
 
 const { signal } = new AbortController()
 /** The variable that names the database. */
@@ -195,19 +195,11 @@ describe('where no daemon runs, on the embedded store', () => {
   })
 })
 
-describeWithPostgres('where no daemon runs here, on a real PostgreSQL', () => {
-  let postgres: Postgres
-  beforeAll(async () => {
-    postgres = await Postgres.start()
-  }, 60_000)
-  afterAll(async () => {
-    await postgres[Symbol.asyncDispose]()
-  })
-
-  describesAState(() => postgres.database())
+describeWithPostgres('where no daemon runs here, on a real PostgreSQL', (newUrl) => {
+  describesAState(newUrl)
 
   test('status says that others may live by the database, and what operators suspended there', async () => {
-    const url = await postgres.database()
+    const url = await newUrl()
     await using place = await left(url)
     const { store } = await openPostgresStore(url)
     await store.suspend('*', { by: 'ada', reason: 'freeze', at: EXAMPLE_AT })
@@ -220,7 +212,7 @@ describeWithPostgres('where no daemon runs here, on a real PostgreSQL', () => {
   })
 
   test('an empty database is one on which none ever ran, and stays empty', async () => {
-    const url = await postgres.database()
+    const url = await newUrl()
     await using site = await openControlSite(DATABASE_URL)
     const io = new MemoryIo({ [DATABASE_URL]: url })
 

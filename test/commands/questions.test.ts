@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { explain } from '../../src/commands/explain.ts'
 import { plan } from '../../src/commands/plan.ts'
 import { preheat } from '../../src/commands/preheat.ts'
@@ -8,7 +8,7 @@ import { parseReference } from '../../src/model/reference.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { openControlSite } from '../support/control.ts'
 import { MemoryIo } from '../support/io.ts'
-import { describeWithPostgres, Postgres } from '../support/postgres.ts'
+import { describeWithPostgres } from '../support/postgres.ts'
 import { git } from '../support/repository.ts'
 import { addHarbor, openSite, policyYaml, providerYaml } from '../support/site.ts'
 
@@ -107,16 +107,8 @@ describe('where no daemon runs, on the embedded store', () => {
   describesQuestions('state folder', () => undefined)
 })
 
-describeWithPostgres('where no daemon runs, on a real PostgreSQL', () => {
-  let postgres: Postgres
-  beforeAll(async () => {
-    postgres = await Postgres.start()
-  }, 60_000)
-  afterAll(async () => {
-    await postgres[Symbol.asyncDispose]()
-  })
-
-  describesQuestions('database', () => postgres.database())
+describeWithPostgres('where no daemon runs, on a real PostgreSQL', (newUrl) => {
+  describesQuestions('database', newUrl)
 })
 
 describe('beside a living daemon', () => {

@@ -1,12 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { Closers } from '../../src/closers.ts'
 import { openPostgresStore } from '../../src/store/postgres.ts'
 import { FakeHarbor } from '../doubles/harbor.ts'
 import { startCli, type RunningCli } from '../support/cli.ts'
-import { describeWithPostgres, Postgres } from '../support/postgres.ts'
+import { describeWithPostgres } from '../support/postgres.ts'
 import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
 
 const REPLICAS = 3
@@ -23,15 +23,7 @@ async function configOf(site: Site, replica: number): Promise<string> {
   return file
 }
 
-describeWithPostgres('three replicas on one PostgreSQL, as processes', () => {
-  let postgres: Postgres
-  beforeAll(async () => {
-    postgres = await Postgres.start()
-  }, 60_000)
-  afterAll(async () => {
-    await postgres[Symbol.asyncDispose]()
-  })
-
+describeWithPostgres('three replicas on one PostgreSQL, as processes', (newUrl) => {
   test(
     `each killed once under ${TASKS} tasks: no task lost, no known job again, one report, no limit exceeded`,
     { timeout: 600_000 },
@@ -53,7 +45,7 @@ describeWithPostgres('three replicas on one PostgreSQL, as processes', () => {
         'projects/team/run.yaml': runYaml('first', 'team/release'),
       })
       await site.configure()
-      const url = await postgres.database()
+      const url = await newUrl()
       const files = await Promise.all(Array.from({ length: REPLICAS }, (_, n) => configOf(site, n)))
       const start = (file: string) => startCli(['run', '--config', file], { PREHEATD_DATABASE_URL: url })
       const running: RunningCli[] = []

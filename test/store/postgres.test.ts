@@ -1,25 +1,17 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { openPostgresLedger, openPostgresStore, type Leadership } from '../../src/store/postgres.ts'
 import { describesAStore } from '../contract/store-contract.ts'
 import { digest, EXAMPLE_AT as NOW, execution, task } from '../support/examples.ts'
-import { describeWithPostgres, Postgres } from '../support/postgres.ts'
+import { describeWithPostgres } from '../support/postgres.ts'
 
 const LEASE_MS = 60_000
 const WHICH = { provider: 'dragonfly-eu', registry: 'harbor', kind: 'pending' } as const
 const WIDE = { submitsInFlight: 1000, openArtifacts: 1000 }
 const SELECTION = { digest: digest('selection'), considered: 1, selected: 1, skipped: 0 }
 
-describeWithPostgres('the shared store, on a real PostgreSQL', () => {
-  let postgres: Postgres
-  beforeAll(async () => {
-    postgres = await Postgres.start()
-  }, 60_000)
-  afterAll(async () => {
-    await postgres[Symbol.asyncDispose]()
-  })
-
+describeWithPostgres('the shared store, on a real PostgreSQL', (newUrl) => {
   describesAStore(async () => {
-    const url = await postgres.database()
+    const url = await newUrl()
     return {
       open: async () => (await openPostgresStore(url)).store,
       async [Symbol.asyncDispose]() {},
@@ -27,7 +19,7 @@ describeWithPostgres('the shared store, on a real PostgreSQL', () => {
   })
 
   test('a ledger shows what a living daemon wrote at once, and the database refuses to write through it', async () => {
-    const url = await postgres.database()
+    const url = await newUrl()
     expect(await openPostgresLedger(url)).toBeUndefined()
     await using store = (await openPostgresStore(url)).store
     await using ledger = (await openPostgresLedger(url))!
@@ -40,7 +32,7 @@ describeWithPostgres('the shared store, on a real PostgreSQL', () => {
 
   describe('several workers', () => {
     async function workers(count: number, tasks: number) {
-      const url = await postgres.database()
+      const url = await newUrl()
       const all = await Promise.all(Array.from({ length: count }, () => openPostgresStore(url)))
       const [first] = all
       await first!.store.begin(execution(), {})
@@ -139,7 +131,7 @@ describeWithPostgres('the shared store, on a real PostgreSQL', () => {
   })
 
   test('a database that is not there is named, and the password is not', async () => {
-    const url = (await postgres.database()).replace('postgres@', 'postgres:hunter2@').replace(/[^/]+$/, 'nowhere')
+    const url = (await newUrl()).replace('postgres@', 'postgres:hunter2@').replace(/[^/]+$/, 'nowhere')
     const failure = await openPostgresStore(url).catch((error: unknown) => error)
     expect(failure).toMatchObject({ code: 'PH8003' })
     expect(String(failure)).not.toContain('hunter2')

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { describe } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
 
 const run = promisify(execFile)
 const DEBIAN = '/usr/lib/postgresql'
@@ -21,12 +21,22 @@ const bin = existsSync(DEBIAN)
   : undefined
 
 /**
- * A suite that needs Debian's `postgresql`: left out where that is not installed, unless `PREHEATD_TEST_REQUIRE_REAL=1`
- * turns the absence into a failure.
+ * A suite with a PostgreSQL of its own: left out where Debian's `postgresql` is not installed, unless
+ * `PREHEATD_TEST_REQUIRE_REAL=1` turns the absence into a failure.
+ * @param suite gets what makes a new, empty database and tells its URL
  */
-export const describeWithPostgres = describe.skipIf(
-  bin === undefined && process.env['PREHEATD_TEST_REQUIRE_REAL'] !== '1',
-)
+export function describeWithPostgres(title: string, suite: (newUrl: () => Promise<string>) => void): void {
+  describe.skipIf(bin === undefined && process.env['PREHEATD_TEST_REQUIRE_REAL'] !== '1')(title, () => {
+    let postgres: Postgres
+    beforeAll(async () => {
+      postgres = await Postgres.start()
+    }, 60_000)
+    afterAll(async () => {
+      await postgres[Symbol.asyncDispose]()
+    })
+    suite(() => postgres.database())
+  })
+}
 
 /** A real PostgreSQL on loopback with a folder of its own, which goes when it is disposed. */
 export class Postgres implements AsyncDisposable {

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe } from 'vitest'
+import { describe } from 'vitest'
 import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { openPostgresStore } from '../../src/store/postgres.ts'
 import type { Store } from '../../src/store/store.ts'
-import { describeWithPostgres, Postgres } from './postgres.ts'
+import { describeWithPostgres } from './postgres.ts'
 import { temporaryFolder } from './repository.ts'
 
 /** A database of its own that outlives the stores that are opened on it. */
@@ -17,15 +17,8 @@ export function describeOnEachStore(suite: (newPlace: NewPlace) => void): void {
   describe('on the embedded store', () => {
     suite(newEmbeddedPlace)
   })
-  describeWithPostgres('on PostgreSQL', () => {
-    let postgres: Postgres
-    beforeAll(async () => {
-      postgres = await Postgres.start()
-    }, 60_000)
-    afterAll(async () => {
-      await postgres[Symbol.asyncDispose]()
-    })
-    suite(async () => postgresPlace(await postgres.database()))
+  describeWithPostgres('on PostgreSQL', (newUrl) => {
+    suite(async () => postgresPlace(await newUrl()))
   })
 }
 
