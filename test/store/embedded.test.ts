@@ -1,18 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  chmod,
-  copyFile,
-  mkdir,
-  mkdtemp,
-  open as openFile,
-  readdir,
-  rm,
-  stat,
-  truncate,
-  writeFile,
-} from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { chmod, copyFile, mkdir, open as openFile, readdir, stat, truncate, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -25,18 +13,14 @@ import { isCorrupt, openDurable } from '../../src/store/sqlite.ts'
 import type { Tables } from '../../src/store/tables.ts'
 import { describesAStore } from '../contract/store-contract.ts'
 import { EXAMPLE_AT, execution } from '../support/examples.ts'
+import { temporaryFolder } from '../support/repository.ts'
+import { newEmbeddedPlace } from '../support/stores.ts'
 
 describe('the embedded store', () => {
-  describesAStore(async () => {
-    const folder = await newFolder()
-    return {
-      open: () => openEmbeddedStore(folder.path),
-      [Symbol.asyncDispose]: () => folder[Symbol.asyncDispose](),
-    }
-  })
+  describesAStore(newEmbeddedPlace)
 
   test('is a folder and files that nobody else can read', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     const dir = join(folder.path, 'a', 'state')
 
     await using store = await openEmbeddedStore(dir)
@@ -49,7 +33,7 @@ describe('the embedded store', () => {
   })
 
   test('waits for another process that has the file for a moment', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     const file = join(folder.path, 'state.db')
     const holder = spawn(process.execPath, ['--input-type=module', '-e', HOLDER, file], { stdio: ['pipe', 'pipe', 2] })
     await once(holder.stdout!, 'data')
@@ -64,7 +48,7 @@ describe('the embedded store', () => {
   })
 
   test('takes back a state.db that others could read', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
     await chmod(join(folder.path, 'state.db'), 0o644)
 
@@ -75,7 +59,7 @@ describe('the embedded store', () => {
   })
 
   test('is a write-ahead log whose constraints hold', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
     const file = join(folder.path, 'state.db')
 
@@ -91,7 +75,7 @@ describe('the embedded store', () => {
 
   describe('has its folder to itself', () => {
     test('a second store in the same folder is refused, in the same process too [K12]', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       const store = await openEmbeddedStore(folder.path)
 
       await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({
@@ -108,7 +92,7 @@ describe('the embedded store', () => {
     })
 
     test('kill -9 of the holder frees it', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       await using holder = startWriter(folder.path)
       await holder.line((line) => line === 'open')
       await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({ code: 'PH8002' })
@@ -121,7 +105,7 @@ describe('the embedded store', () => {
   })
 
   test('kill -9 in the middle of a thousand writes loses no acknowledged write and tears none [K7]', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     let next = 0
 
     for (const acks of [3, 400, 117, 1, 479]) {
@@ -145,7 +129,7 @@ describe('the embedded store', () => {
   }, 60_000)
 
   test('cut anywhere in its last write it has all writes before, and that one as a whole or not at all [K7]', async () => {
-    await using folder = await newFolder()
+    await using folder = await temporaryFolder()
     const [state, log] = [join(folder.path, 'state.db'), join(folder.path, 'state.db-wal')]
     await using store = await openEmbeddedStore(folder.path)
     const slot = (at: number) => [{ policyKey: 'p', policy: 'p', slot: at, reason: 'r' }]
@@ -157,7 +141,7 @@ describe('the embedded store', () => {
 
     const found = new Set<string>()
     for (let size = before; size <= after; size += size < after - 64 ? 61 : 1) {
-      await using copy = await newFolder()
+      await using copy = await temporaryFolder()
       for (const file of [state, log]) await copyFile(file, join(copy.path, basename(file)))
       await truncate(join(copy.path, 'state.db-wal'), size)
       await using reopened = await openEmbeddedStore(copy.path)
@@ -169,7 +153,7 @@ describe('the embedded store', () => {
 
   describe('says what is wrong with its folder', () => {
     test('a schema newer than this build is refused, with both names', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
       write(folder.path, `insert into kysely_migration values ('0999-future', '2030-01-01T00:00:00.000Z')`)
 
@@ -183,7 +167,7 @@ describe('the embedded store', () => {
     })
 
     test('what a build before the second schema kept is read anew, and its schedules and used runs stay', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       const file = join(folder.path, 'state.db')
       const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openDurable(file, () => undefined) }) })
       await new Migrator({
@@ -206,7 +190,7 @@ describe('the embedded store', () => {
     })
 
     test('a migration that was cut short leaves nothing behind', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       write(folder.path, 'create table tasks (id text)')
 
       await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject({ code: 'PH8003' })
@@ -217,7 +201,7 @@ describe('the embedded store', () => {
     })
 
     test('a folder that is a file is refused', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       const file = join(folder.path, 'file')
       await writeFile(file, '')
 
@@ -233,7 +217,7 @@ describe('the embedded store', () => {
       ['cut short', (file) => truncate(file, 8192), /malformed|short read|disk I\/O/],
       ['overwritten in the middle', (file) => overwrite(file, 4096, 8 * 4096), /malformed|database disk image|Tree/],
     ])('a state that is %s is moved aside with its journals, said, and begun anew', async (_, damage, why) => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       const file = join(folder.path, 'state.db')
       const store = await openEmbeddedStore(folder.path)
       await store.recordPush(EXAMPLE_AT)
@@ -265,7 +249,7 @@ describe('the embedded store', () => {
     })
 
     test('a state that is whole and cannot be used stays where it is', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       await mkdir(join(folder.path, 'state.db'), { recursive: true })
       const said: MovedAside[] = []
 
@@ -291,7 +275,7 @@ describe('the embedded store', () => {
     })
 
     test('a row in a state that this build does not know is named', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       {
         await using store = await openEmbeddedStore(folder.path)
         await store.begin(execution(), {})
@@ -306,7 +290,7 @@ describe('the embedded store', () => {
 
   describe('can be read beside its daemon', () => {
     test('there is nothing to read before the first start', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       expect(await openLedger(join(folder.path, 'none'))).toBeUndefined()
       expect(await readdir(folder.path)).toEqual([])
 
@@ -315,7 +299,7 @@ describe('the embedded store', () => {
     })
 
     test('what a living daemon wrote is seen at once, and nothing can be written', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       await using store = await openEmbeddedStore(folder.path)
       await using ledger = (await openLedger(folder.path))!
 
@@ -328,7 +312,7 @@ describe('the embedded store', () => {
     })
 
     test('what a daemon that is gone wrote is seen, its folder stays free', async () => {
-      await using folder = await newFolder()
+      await using folder = await temporaryFolder()
       {
         await using store = await openEmbeddedStore(folder.path)
         await store.miss({ policyKey: 'p', fingerprint: 'f', until: 7 }, [])
@@ -341,11 +325,6 @@ describe('the embedded store', () => {
     })
   })
 })
-
-async function newFolder(): Promise<AsyncDisposable & { readonly path: string }> {
-  const path = await mkdtemp(join(tmpdir(), 'preheatd-store-'))
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
-}
 
 async function mode(path: string): Promise<string> {
   return ((await stat(path)).mode & 0o777).toString(8)

@@ -3,6 +3,7 @@ import { openPostgresLedger, openPostgresStore, type Leadership } from '../../sr
 import { describesAStore } from '../contract/store-contract.ts'
 import { digest, EXAMPLE_AT as NOW, execution, task } from '../support/examples.ts'
 import { describeWithPostgres } from '../support/postgres.ts'
+import { postgresPlace } from '../support/stores.ts'
 
 const LEASE_MS = 60_000
 const WHICH = { provider: 'dragonfly-eu', registry: 'harbor', kind: 'pending' } as const
@@ -10,13 +11,7 @@ const WIDE = { submitsInFlight: 1000, openArtifacts: 1000 }
 const SELECTION = { digest: digest('selection'), considered: 1, selected: 1, skipped: 0 }
 
 describeWithPostgres('the shared store, on a real PostgreSQL', (newUrl) => {
-  describesAStore(async () => {
-    const url = await newUrl()
-    return {
-      open: async () => (await openPostgresStore(url)).store,
-      async [Symbol.asyncDispose]() {},
-    }
-  })
+  describesAStore(async () => postgresPlace(await newUrl()))
 
   test('a ledger shows what a living daemon wrote at once, and the database refuses to write through it', async () => {
     const url = await newUrl()

@@ -38,7 +38,8 @@ export function watched(store: Store): { readonly store: Store; readonly isAtWor
   return { store: counting, isAtWork: () => calls > 0 }
 }
 
-async function newEmbeddedPlace(): Promise<StorePlace> {
+/** A folder with the embedded store's files. */
+export async function newEmbeddedPlace(): Promise<StorePlace> {
   const folder = await temporaryFolder()
   return {
     open: () => openEmbeddedStore(folder.path),
@@ -46,7 +47,8 @@ async function newEmbeddedPlace(): Promise<StorePlace> {
   }
 }
 
-function postgresPlace(url: string): StorePlace {
+/** @param url of a database that goes with its server */
+export function postgresPlace(url: string): StorePlace {
   return {
     open: async () => (await openPostgresStore(url)).store,
     [Symbol.asyncDispose]: () => Promise.resolve(),
