@@ -5,47 +5,38 @@ import { plan } from '../../src/commands/plan.ts'
 import { preheat } from '../../src/commands/preheat.ts'
 import { warm } from '../../src/commands/warm.ts'
 import { parseReference } from '../../src/model/reference.ts'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { openControlSite } from '../support/control.ts'
 import { MemoryIo } from '../support/io.ts'
 import { describeWithPostgres } from '../support/postgres.ts'
 import { git } from '../support/repository.ts'
-import { addHarbor, openSite, policyYaml, providerYaml } from '../support/site.ts'
+import { openHarborSite, policyYaml } from '../support/site.ts'
 
 const { signal } = new AbortController()
 const IMAGE = parseReference('team/app:v1')!
 
 /** Where an image was preheated once by a daemon that is gone. */
 async function place(databaseUrl?: string) {
-  const site = await openSite()
-  const harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1', 'v1-rc'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
+  const opened = await openHarborSite({
     'projects/team/release.yaml': policyYaml('release', {
       project: 'team',
       filters: { repositories: ['**'], tags: ['v1'] },
     }),
   })
-  await site.configure(
-    databaseUrl === undefined ? {} : { state: { dir: site.stateDir, databaseUrlEnv: 'PREHEATD_DATABASE_URL' } },
-  )
+  const { site, harbor } = opened
+  await harbor.push({ project: 'team', repository: 'app', tags: ['v1', 'v1-rc'] })
+  if (databaseUrl !== undefined)
+    await site.configure({ state: { dir: site.stateDir, databaseUrlEnv: 'PREHEATD_DATABASE_URL' } })
   const env = databaseUrl === undefined ? {} : { PREHEATD_DATABASE_URL: databaseUrl }
   const options = { config: site.configFile, output: 'text' } as const
   const io = () => new MemoryIo(env)
   return {
-    site,
+    ...opened,
     options,
     io,
     async preheat() {
       const once = io()
       const how = { ...options, wait: true, allowUnverified: false, reason: '' }
       expect(await preheat('team/release', how, once, signal), once.stderr).toBe(0)
-    },
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
     },
   }
 }

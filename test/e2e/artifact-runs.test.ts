@@ -2,12 +2,11 @@ import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli } from '../support/cli.ts'
 import { DockerRegistry, describeWithDockerRegistry } from '../support/docker-registry.ts'
 import { pushImage } from '../support/oci-images.ts'
 import { git } from '../support/repository.ts'
-import { addHarbor, openSite, providerYaml, reportsOn, resourceYaml, type Site } from '../support/site.ts'
+import { openAppSite, openSite, providerYaml, reportsOn, resourceYaml, type Site } from '../support/site.ts'
 
 /** A run of these artifacts of the project team that never expires in a test's life. */
 function artifactRunYaml(
@@ -94,32 +93,12 @@ describeWithDockerRegistry('a PreheatRun with artifacts of its own, against a re
   )
 })
 
-/** A site with a Harbor; its runs are the test's. */
-async function withHarbor() {
-  const site = await openSite()
-  const harbor = await FakeHarbor.start()
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-  })
-  await site.configure()
-  return {
-    site,
-    harbor,
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
-  }
-}
-
 test(
   'a run that was used up stays so where the state is lost, and its status goes with its file',
   { timeout: 60_000 },
   async () => {
-    await using place = await withHarbor()
-    const { site, harbor } = place
-    await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+    await using place = await openAppSite()
+    const { site } = place
     const file = 'projects/team/hotfix.yaml'
     const once = () => cli(['once', '--config', site.configFile, '--wait'])
     await site.repository.commit({ [file]: artifactRunYaml('hotfix', ['app:v1']) })
@@ -137,9 +116,8 @@ test(
 )
 
 test('a run that is edited is another one, with a refresh of its own', { timeout: 60_000 }, async () => {
-  await using place = await withHarbor()
-  const { site, harbor } = place
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+  await using place = await openAppSite()
+  const { site } = place
   const edits = [
     ['one reason', 'missing', 'Success'],
     ['another', 'missing', 'Skipped'],
@@ -155,11 +133,10 @@ test('a run that is edited is another one, with a refresh of its own', { timeout
 })
 
 test('a run is no way around what a Harbor project demands, and explain says why nothing is sent', async () => {
-  await using place = await withHarbor()
-  const { site, harbor } = place
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await harbor.push({ project: 'team', repository: 'other', tags: ['v1'] })
-  harbor.project('team', { enable_content_trust_cosign: 'true' })
+  await using place = await openAppSite()
+  const { site } = place
+  await place.harbor.push({ project: 'team', repository: 'other', tags: ['v1'] })
+  place.harbor.project('team', { enable_content_trust_cosign: 'true' })
   await site.repository.commit({ 'projects/team/hotfix.yaml': artifactRunYaml('hotfix', ['app:v1']) })
 
   const before = await cli(['explain', 'hotfix', '--config', site.configFile])
@@ -180,9 +157,8 @@ test('a run is no way around what a Harbor project demands, and explain says why
 })
 
 test('a run that names what is not there fails and says so', async () => {
-  await using place = await withHarbor()
-  const { site, harbor } = place
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+  await using place = await openAppSite()
+  const { site } = place
   await site.repository.commit({ 'projects/team/hotfix.yaml': artifactRunYaml('hotfix', ['app:v2', 'gone:v1']) })
 
   const ended = await cli(['once', '--config', site.configFile, '--wait'])
@@ -202,9 +178,8 @@ test('a run that names what is not there fails and says so', async () => {
 })
 
 test('plan lists what a run would preheat, and nothing once it has expired', async () => {
-  await using place = await withHarbor()
-  const { site, harbor } = place
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
+  await using place = await openAppSite()
+  const { site } = place
   const checkout = join(site.root, 'checkout')
   await git(site.root, 'clone', '--quiet', site.repository.dir, 'checkout')
   await mkdir(join(checkout, 'projects/team'), { recursive: true })

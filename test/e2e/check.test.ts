@@ -7,24 +7,10 @@ import type { Tls } from '../../src/model/auth.ts'
 import type { KrakenSettings, Provider } from '../../src/model/provider.ts'
 import { Secret } from '../../src/model/secret.ts'
 import { TOKEN } from '../doubles/dragonfly.ts'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli, type Ended } from '../support/cli.ts'
 import { EXAMPLE_AT, provider } from '../support/examples.ts'
 import { MemoryIo } from '../support/io.ts'
-import {
-  addHarbor,
-  GIT_PASSWORD,
-  openSite,
-  policyYaml,
-  providerYaml,
-  resourceYaml,
-  type Site,
-} from '../support/site.ts'
-
-interface Place extends AsyncDisposable {
-  readonly site: Site
-  readonly harbor: FakeHarbor
-}
+import { GIT_PASSWORD, openAppSite, policyYaml, providerYaml, resourceYaml, type HarborSite } from '../support/site.ts'
 
 interface Row {
   readonly kind: string
@@ -35,35 +21,21 @@ interface Row {
   readonly warnings: readonly string[]
 }
 
-/** A site whose reports have a credential of their own. */
-async function openPlace(files: (site: Site) => Readonly<Record<string, string>> = () => ({})): Promise<Place> {
-  const site = await openSite()
-  const harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-    'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
-    ...files(site),
-  })
+/** A site with a policy, whose reports have a credential of their own. */
+async function openPlace(): Promise<HarborSite> {
+  const place = await openAppSite({ 'projects/team/release.yaml': policyYaml('release', { project: 'team' }) })
+  const { site } = place
   await site.secret('git-reports', { username: 'preheatd', password: GIT_PASSWORD })
   site.bind('git-reports', new URL(site.gitServer.origin).host)
   await site.configure({ reports: { auth: { type: 'basic', secretRef: { name: 'git-reports' } } } })
-  return {
-    site,
-    harbor,
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
-  }
+  return place
 }
 
-function check({ site }: Place, ...args: string[]): Promise<Ended> {
+function check({ site }: HarborSite, ...args: string[]): Promise<Ended> {
   return cli(['check', '--config', site.configFile, ...args])
 }
 
-async function rowsOf(place: Place): Promise<readonly Row[]> {
+async function rowsOf(place: HarborSite): Promise<readonly Row[]> {
   return JSON.parse((await check(place, '-o', 'json')).stdout) as Row[]
 }
 
@@ -114,7 +86,7 @@ test('it changes nothing: no branch, no state, no job', async () => {
   expect(place.site.dragonfly.posts).toEqual([])
 })
 
-test.each<[string, (place: Place) => unknown, unknown[]]>([
+test.each<[string, (place: HarborSite) => unknown, unknown[]]>([
   [
     'password of the reports',
     ({ site }) => site.secret('git-reports', { password: 'wrong' }),
@@ -236,13 +208,14 @@ test('without its source, check asks the registries and engines that the daemon 
 })
 
 test('a cluster that no manager lists fails the check before any task does, whoever names it', async () => {
-  await using place = await openPlace((site) => ({
-    'providers/dragonfly-eu.yaml': providerYaml(site, 'dragonfly-eu', { dragonfly: { clusters: ['cluster-1'] } }),
+  await using place = await openPlace()
+  await place.site.repository.commit({
+    'providers/dragonfly-eu.yaml': providerYaml(place.site, 'dragonfly-eu', { dragonfly: { clusters: ['cluster-1'] } }),
     'projects/team/far.yaml': policyYaml('far', {
       project: 'team',
       providers: [{ name: 'dragonfly-eu', clusters: ['cluster-9'] }],
     }),
-  }))
+  })
 
   const rows = await rowsOf(place)
 
@@ -252,7 +225,8 @@ test('a cluster that no manager lists fails the check before any task does, whoe
 })
 
 test('a file that is broken at the tip fails the check with its place, and the rest is still asked', async () => {
-  await using place = await openPlace(() => ({ 'projects/team/broken.yaml': policyYaml('broken', { project: 1 }) }))
+  await using place = await openPlace()
+  await place.site.repository.commit({ 'projects/team/broken.yaml': policyYaml('broken', { project: 1 }) })
 
   const rows = await rowsOf(place)
 
@@ -262,13 +236,14 @@ test('a file that is broken at the tip fails the check with its place, and the r
 })
 
 test('traps are warned of: loopback, a project’s demands, providers that are disabled or unused', async () => {
-  await using place = await openPlace((site) => ({
+  await using place = await openPlace()
+  await place.site.repository.commit({
     'providers/off.yaml': resourceYaml('Provider', 'off', {
       vendor: 'dragonfly',
-      endpoint: site.dragonfly.endpoint,
+      endpoint: place.site.dragonfly.endpoint,
       enabled: false,
     }),
-  }))
+  })
   place.harbor.project('team', { prevent_vul: 'true' })
 
   const rows = await rowsOf(place)

@@ -2,30 +2,9 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { GitServer } from '../doubles/git-server.ts'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli, type RunningCli } from '../support/cli.ts'
 import { git, logGit } from '../support/repository.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
-
-/** A site with one image in Harbor and a daemon's configuration; the policies are the test's. */
-async function withHarbor(dragonfly: Parameters<typeof openSite>[0] = {}) {
-  const site = await openSite(dragonfly)
-  const harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-  })
-  await site.configure()
-  return {
-    site,
-    harbor,
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
-  }
-}
+import { openAppSite, policyYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
 
 function run(site: Site): RunningCli {
   return startCli(['run', '--config', site.configFile])
@@ -40,7 +19,7 @@ const scheduled = (cron: string) =>
   policyYaml('nightly', { project: 'team', trigger: { type: 'scheduled', schedule: { cron } } })
 
 test('the daemon follows the branch: a merged run is preheated and reported, a merged schedule re-armed', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   await site.repository.commit({ 'projects/team/nightly.yaml': scheduled('0 3 * * *') })
   const daemon = run(site)
@@ -58,7 +37,7 @@ test('the daemon follows the branch: a merged run is preheated and reported, a m
 })
 
 test('a stopped daemon leaves its jobs to the engine, and the next one asks about them by id instead of submitting again [K9]', async () => {
-  await using place = await withHarbor({ jobMs: 3000 })
+  await using place = await openAppSite({}, { jobMs: 3000 })
   const { site } = place
   await site.repository.commit({
     'projects/team/nightly.yaml': scheduled('0 3 * * *'),
@@ -78,7 +57,7 @@ test('a stopped daemon leaves its jobs to the engine, and the next one asks abou
 })
 
 test('while the source stands still a reconcile is one ls-remote and no other git', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   await cli(['once', '--config', site.configFile])
   await using log = await logGit()
@@ -92,7 +71,7 @@ test('while the source stands still a reconcile is one ls-remote and no other gi
 })
 
 test('of three files one broken stalls alone: two are applied, and it keeps its last good version with its position [P1]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   const file = (name: string) => `projects/team/${name}.yaml`
   const policy = (name: string) => policyYaml(name, { project: 'team' })
@@ -129,7 +108,7 @@ test('of three files one broken stalls alone: two are applied, and it keeps its 
 })
 
 test('a run whose policy is disabled waits, visibly, and begins once it is enabled', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   const release = (enabled: boolean) => ({
     'projects/team/release.yaml': policyYaml('release', { project: 'team', enabled }),
@@ -149,7 +128,7 @@ test('a run whose policy is disabled waits, visibly, and begins once it is enabl
 })
 
 test('while git is away preheating goes on, and the reports follow when it is back [G1]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   await site.repository.commit({
     'projects/team/nightly.yaml': scheduled('0 3 * * *'),
@@ -170,7 +149,7 @@ test('while git is away preheating goes on, and the reports follow when it is ba
 })
 
 test('a wrong password and a deleted branch each say what they are, and what was applied stays in force [G2] [G5]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   await site.repository.commit({ 'projects/team/nightly.yaml': scheduled('0 3 * * *') })
   expect(await cli(['once', '--config', site.configFile])).toMatchObject({ code: 0 })
@@ -191,7 +170,7 @@ test('a wrong password and a deleted branch each say what they are, and what was
 })
 
 test('a force-pushed branch is followed, and said to be one; a branch that moved on is not [G3]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   const first = await site.repository.commit({ 'projects/team/nightly.yaml': scheduled('0 3 * * *') })
   await cli(['once', '--config', site.configFile])
@@ -209,7 +188,7 @@ test('a force-pushed branch is followed, and said to be one; a branch that moved
 })
 
 test('two workers never share a state folder: the second is told so and changes nothing [K12]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const daemon = run(place.site)
   await daemon.says(/plan.applied/)
 
@@ -221,7 +200,7 @@ test('two workers never share a state folder: the second is told so and changes 
 })
 
 test('a daemon that lost its state does not run again what the reports branch says was run', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   await site.repository.commit({
     'projects/team/nightly.yaml': scheduled('0 3 * * *'),
@@ -237,7 +216,7 @@ test('a daemon that lost its state does not run again what the reports branch sa
 })
 
 test('a remote that comes back at its address is followed again [G1]', async () => {
-  await using place = await withHarbor()
+  await using place = await openAppSite()
   const { site } = place
   const daemon = run(site)
   await daemon.says(/plan.applied/)

@@ -1,19 +1,12 @@
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli } from '../support/cli.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml } from '../support/site.ts'
+import { openAppSite, policyYaml, reportsOn, runYaml } from '../support/site.ts'
 
 const MODEL = 'https://models.example.com/llama.gguf'
 const LOST = 'https://models.example.com/lost.gguf'
 
 test('files are preheated beside artifacts, reported by their URLs, and left alone while they are warm', async () => {
-  await using site = await openSite()
-  await using harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  site.dragonfly.outcome = (url) => ({ kind: url === LOST ? 'silent-loss' : 'complete' })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
+  await using place = await openAppSite({
     'projects/team/release.yaml': policyYaml('release', {
       project: 'team',
       files: [MODEL, LOST],
@@ -21,7 +14,8 @@ test('files are preheated beside artifacts, reported by their URLs, and left alo
     }),
     'projects/team/run.yaml': runYaml('first', 'team/release'),
   })
-  await site.configure()
+  const { site } = place
+  site.dragonfly.outcome = (url) => ({ kind: url === LOST ? 'silent-loss' : 'complete' })
 
   const first = await cli(['once', '--config', site.configFile, '--wait'])
   const second = await cli(['preheat', 'team/release', '--config', site.configFile, '--wait'])

@@ -1,8 +1,7 @@
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli } from '../support/cli.ts'
 import { git } from '../support/repository.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
+import { openAppSite, policyYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
 
 /** Kills, and answers nothing any more, so that a git which outlives its daemon does not get through either. */
 const killed = (kill: () => void) => () => {
@@ -39,15 +38,10 @@ test.each<[string, (site: Site, kill: () => void) => void]>([
   'a daemon that is killed with a report, %s, has it in git once in the end [K6] [I5]',
   { timeout: 60_000 },
   async (_when, arm) => {
-    await using site = await openSite()
-    await using harbor = await FakeHarbor.start()
-    await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-    await site.repository.commit({
-      'registries/harbor.yaml': await addHarbor(site, harbor),
-      'providers/dragonfly-eu.yaml': providerYaml(site),
+    await using place = await openAppSite({
       'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
     })
-    await site.configure()
+    const { site } = place
     expect(await cli(['once', '--config', site.configFile])).toMatchObject({ code: 0 })
     await site.repository.commit({ 'projects/team/run.yaml': runYaml('first', 'team/release') })
     const daemon = startCli(['run', '--config', site.configFile])

@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, startCli } from '../support/cli.ts'
 import { Witness } from '../support/history.ts'
 import { boundedDuplicates, intentFirst } from '../support/invariants.ts'
 import { crashingAt, killRun, RUN_SIZES } from '../support/kill-run.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml } from '../support/site.ts'
+import { openAppSite, policyYaml, reportsOn, runYaml } from '../support/site.ts'
 
 const { images, kills } = RUN_SIZES.long
 
@@ -38,16 +37,11 @@ test.each<[string, string, { posts: number; jobs: string[] }]>([
   'killed %s, it submits the artifact once in the end [K1] [K2] [K4]',
   { timeout: 60_000 },
   async (_when, point, left) => {
-    await using site = await openSite()
-    await using harbor = await FakeHarbor.start()
-    await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-    await site.repository.commit({
-      'registries/harbor.yaml': await addHarbor(site, harbor),
-      'providers/dragonfly-eu.yaml': providerYaml(site),
+    await using place = await openAppSite({
       'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
       'projects/team/run.yaml': runYaml('first', 'team/release'),
     })
-    await site.configure()
+    const { site } = place
     const witness = await Witness.of(site)
     const args = ['once', '--config', site.configFile, '--wait']
 

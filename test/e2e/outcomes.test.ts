@@ -1,37 +1,17 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
+import type { DragonflyOptions } from '../doubles/dragonfly.ts'
 import { cli, startCli } from '../support/cli.ts'
 import { git } from '../support/repository.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
+import { openHarborSite, policyYaml, reportsOn, runYaml, type HarborSite } from '../support/site.ts'
 
-interface Place extends AsyncDisposable {
-  readonly site: Site
-  readonly harbor: FakeHarbor
-}
-
-async function place(
-  dragonfly: Parameters<typeof openSite>[0],
-  policy: Readonly<Record<string, unknown>> = {},
-): Promise<Place> {
-  const site = await openSite(dragonfly)
-  const harbor = await FakeHarbor.start()
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
+function place(dragonfly: DragonflyOptions, policy: Readonly<Record<string, unknown>> = {}): Promise<HarborSite> {
+  const files = {
     'projects/team/release.yaml': policyYaml('release', { project: 'team', retry: { attempts: 1 }, ...policy }),
     'projects/team/run.yaml': runYaml('first', 'team/release'),
-  })
-  await site.configure()
-  return {
-    site,
-    harbor,
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
   }
+  return openHarborSite(files, dragonfly)
 }
 
 test('every way in which an engine can end a job is reported as what it is, and only evidence makes an image warm [E9] [I4]', async () => {

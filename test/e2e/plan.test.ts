@@ -1,29 +1,21 @@
 import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli, type Ended } from '../support/cli.ts'
 import { git } from '../support/repository.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, resourceYaml, type Site } from '../support/site.ts'
+import { openAppSite, policyYaml, providerYaml, resourceYaml, type HarborSite } from '../support/site.ts'
 
 // Several processes a test.
 vi.setConfig({ testTimeout: 90_000 })
 
-interface Place extends AsyncDisposable {
-  readonly site: Site
+interface Place extends HarborSite {
   plan(...args: string[]): Promise<Ended>
 }
 
 /** A manager of 2.1.59 that has preheated once, and a commit since then that sets what it does not know. */
 async function openPlace(): Promise<Place> {
-  const site = await openSite({ version: '2.1.59' })
-  const harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-    'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
-  })
-  await site.configure()
+  const files = { 'projects/team/release.yaml': policyYaml('release', { project: 'team' }) }
+  const place = await openAppSite(files, { version: '2.1.59' })
+  const { site } = place
   const preheated = await cli(['preheat', 'team/release', '--config', site.configFile, '--wait'])
   expect(preheated, preheated.stderr).toMatchObject({ code: 0 })
   await site.repository.commit({
@@ -42,14 +34,7 @@ async function openPlace(): Promise<Place> {
   })
   await git(site.root, 'clone', '--quiet', site.repository.dir, 'checkout')
   const dir = join(site.root, 'checkout')
-  return {
-    site,
-    plan: (...args) => cli(['plan', dir, '--config', site.configFile, ...args]),
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
-  }
+  return { ...place, plan: (...args) => cli(['plan', dir, '--config', site.configFile, ...args]) }
 }
 
 test('settings that the manager would ignore are warned of, each manager asked once, and change no exit code', async () => {

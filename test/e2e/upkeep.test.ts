@@ -1,38 +1,18 @@
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
 import { cli } from '../support/cli.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, reportsOn, runYaml, type Site } from '../support/site.ts'
-
-interface Place extends AsyncDisposable {
-  readonly site: Site
-  readonly harbor: FakeHarbor
-}
+import { openAppSite, policyYaml, reportsOn, runYaml, type HarborSite, type Site } from '../support/site.ts'
 
 /** An image that is warm already, of a policy with this upkeep. */
 async function warmPlace(
   policy: Readonly<Record<string, unknown>>,
-): Promise<Place & { readonly blobs: readonly string[] }> {
-  const site = await openSite()
-  const harbor = await FakeHarbor.start()
-  const image = await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
+): Promise<HarborSite & { readonly blobs: readonly string[] }> {
+  const place = await openAppSite({
     'projects/team/release.yaml': policyYaml('release', { project: 'team', ...policy }),
     'projects/team/run.yaml': runYaml('first', 'team/release'),
   })
-  await site.configure()
-  const first = await cli(['once', '--config', site.configFile, '--wait'])
+  const first = await cli(['once', '--config', place.site.configFile, '--wait'])
   expect(first, first.stderr).toMatchObject({ code: 0 })
-  return {
-    site,
-    harbor,
-    blobs: image.manifests.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)),
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
-  }
+  return { ...place, blobs: place.app.manifests.flatMap(({ blobs }) => blobs.map(({ digest }) => digest)) }
 }
 
 async function reportOf(site: Site, cause: string): Promise<string | undefined> {
@@ -80,16 +60,12 @@ test('what is kept warm is preheated again before it is too old', async () => {
 })
 
 test('a job whose record expired before it was seen to end is looked for on the engine, and proven [E6]', async () => {
-  await using site = await openSite({ jobMs: 400 })
-  await using harbor = await FakeHarbor.start()
-  await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
+  const files = {
     'projects/team/release.yaml': policyYaml('release', { project: 'team' }),
     'projects/team/run.yaml': runYaml('first', 'team/release'),
-  })
-  await site.configure()
+  }
+  await using place = await openAppSite(files, { jobMs: 400 })
+  const { site } = place
   site.dragonfly.trouble = (request) => {
     if (request.startsWith('GET /oapi/v1/jobs') && site.dragonfly.probes.length === 0) site.dragonfly.collect()
     return undefined

@@ -1,41 +1,23 @@
 import { rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { FakeHarbor } from '../doubles/harbor.ts'
+import type { DragonflyOptions } from '../doubles/dragonfly.ts'
 import { cli, startCli } from '../support/cli.ts'
-import { addHarbor, openSite, policyYaml, providerYaml, runYaml, type Site } from '../support/site.ts'
+import { openAppSite, policyYaml, providerYaml, runYaml, type HarborSite } from '../support/site.ts'
 
-interface Place extends AsyncDisposable {
-  readonly site: Site
-  readonly harbor: FakeHarbor
+interface Place extends HarborSite {
   /** Digest of `team/app:v1`. */
   readonly digest: string
   warm(...args: string[]): ReturnType<typeof cli>
 }
 
 /** A site with `team/app:v1` and a policy that nobody has run yet. */
-async function openPlace(
-  dragonfly: Parameters<typeof openSite>[0] = {},
-  files: (site: Site) => Readonly<Record<string, string>> = () => ({}),
-): Promise<Place> {
-  const site = await openSite(dragonfly)
-  const harbor = await FakeHarbor.start()
-  const { digest } = await harbor.push({ project: 'team', repository: 'app', tags: ['v1'] })
-  await site.repository.commit({
-    'registries/harbor.yaml': await addHarbor(site, harbor),
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-    'projects/team/release.yaml': policyYaml('release', { project: 'team', retry: { attempts: 1 } }),
-    ...files(site),
-  })
-  await site.configure()
+async function openPlace(dragonfly: DragonflyOptions = {}): Promise<Place> {
+  const policy = policyYaml('release', { project: 'team', retry: { attempts: 1 } })
+  const place = await openAppSite({ 'projects/team/release.yaml': policy }, dragonfly)
   return {
-    site,
-    harbor,
-    digest,
-    warm: (...args) => cli(['warm', ...args, '--config', site.configFile]),
-    async [Symbol.asyncDispose]() {
-      await harbor[Symbol.asyncDispose]()
-      await site[Symbol.asyncDispose]()
-    },
+    ...place,
+    digest: place.app.digest,
+    warm: (...args) => cli(['warm', ...args, '--config', place.site.configFile]),
   }
 }
 
@@ -117,9 +99,10 @@ test('a tag that moved since it was preheated is not warm', async () => {
 })
 
 test('evidence that is older than cacheLifetime is none', async () => {
-  await using place = await openPlace({}, (site) => ({
-    'providers/dragonfly-eu.yaml': providerYaml(site, 'dragonfly-eu', { cacheLifetime: '1ms' }),
-  }))
+  await using place = await openPlace()
+  await place.site.repository.commit({
+    'providers/dragonfly-eu.yaml': providerYaml(place.site, 'dragonfly-eu', { cacheLifetime: '1ms' }),
+  })
   await preheat(place)
   await place.site.dragonfly[Symbol.asyncDispose]()
 
@@ -150,11 +133,11 @@ test('an engine that says SUCCESS and has cached nothing never makes an image wa
 })
 
 test('every provider that the policies name has to have it; --provider asks one', async () => {
-  await using place = await openPlace({}, (site) => ({
-    'providers/dragonfly-eu.yaml': providerYaml(site),
-    'providers/dragonfly-us.yaml': providerYaml(site, 'dragonfly-us', { default: false }),
+  await using place = await openPlace()
+  await place.site.repository.commit({
+    'providers/dragonfly-us.yaml': providerYaml(place.site, 'dragonfly-us', { default: false }),
     'projects/team/later.yaml': policyYaml('later', { project: 'team', providers: [{ name: 'dragonfly-us' }] }),
-  }))
+  })
   await preheat(place)
   // Nobody can look at an engine that is not there: what is in the ledger has to do.
   await place.site.dragonfly[Symbol.asyncDispose]()

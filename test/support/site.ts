@@ -4,7 +4,8 @@ import { parse, stringify } from 'yaml'
 import { Closers } from '../../src/closers.ts'
 import { FakeDragonfly, TOKEN, type DragonflyOptions } from '../doubles/dragonfly.ts'
 import { GitServer } from '../doubles/git-server.ts'
-import type { FakeHarbor } from '../doubles/harbor.ts'
+import { FakeHarbor } from '../doubles/harbor.ts'
+import type { BuiltImage } from './oci-images.ts'
 import { temporaryFolder, type Repository } from './repository.ts'
 
 /** What git asks for. */
@@ -89,6 +90,38 @@ export async function openSite(dragonflyOptions: DragonflyOptions = {}): Promise
   await site.secret('git', { username: 'preheatd', password: GIT_PASSWORD })
   await site.secret('dragonfly-eu', { token: TOKEN })
   return site
+}
+
+/** A site with a Harbor in which nothing is yet. */
+export interface HarborSite extends AsyncDisposable {
+  readonly site: Site
+  readonly harbor: FakeHarbor
+}
+
+/** A Harbor and a provider that the first commit declares, beside these files, and a daemon's configuration. */
+export async function openHarborSite(
+  files: Readonly<Record<string, string>> = {},
+  dragonflyOptions: DragonflyOptions = {},
+): Promise<HarborSite> {
+  const closers = new Closers()
+  const site = closers.use(await openSite(dragonflyOptions))
+  const harbor = closers.use(await FakeHarbor.start())
+  await site.repository.commit({
+    'registries/harbor.yaml': await addHarbor(site, harbor),
+    'providers/dragonfly-eu.yaml': providerYaml(site),
+    ...files,
+  })
+  await site.configure()
+  return { site, harbor, [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose]() }
+}
+
+/** {@link openHarborSite} with one image in it: `team/app:v1`. */
+export async function openAppSite(
+  files: Readonly<Record<string, string>> = {},
+  dragonflyOptions: DragonflyOptions = {},
+): Promise<HarborSite & { readonly app: BuiltImage }> {
+  const place = await openHarborSite(files, dragonflyOptions)
+  return { ...place, app: await place.harbor.push({ project: 'team', repository: 'app', tags: ['v1'] }) }
 }
 
 /** A provider that is looked at every half second. */
