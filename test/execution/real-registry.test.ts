@@ -7,10 +7,10 @@ import { openRegistry } from '../../src/registry/open.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { PreheatPolicy } from '../../src/model/policy.ts'
 import { describeWithDockerRegistry, DockerRegistry } from '../support/docker-registry.ts'
+import { never } from '../support/engine.ts'
 import { artifactOf, policy, registry as registryOf, snapshot } from '../support/examples.ts'
-import { buildImage, type BuiltImage } from '../support/oci-images.ts'
+import { buildImage, pushBuilt } from '../support/oci-images.ts'
 
-const never = new AbortController().signal
 const REPOSITORIES = 200
 const TAGS = 20
 
@@ -44,25 +44,6 @@ async function countingProxy(upstream: string) {
   }
 }
 
-async function put(url: string, contentType: string, body: Uint8Array): Promise<void> {
-  const answer = await fetch(url, { method: 'PUT', headers: { 'content-type': contentType }, body })
-  if (answer.status !== 201) throw new Error(`${url}: ${answer.status} ${await answer.text()}`)
-}
-
-/** A whole image under many tags: its blobs are sent once, and mounted from there. */
-async function push(endpoint: string, repository: string, image: BuiltImage, tags: readonly string[], from?: string) {
-  for (const [digest, bytes] of image.blobs) {
-    const mount = from === undefined ? '' : `&mount=${digest}&from=${from}`
-    const begun = await fetch(`${endpoint}/v2/${repository}/blobs/uploads/?${mount}`, { method: 'POST' })
-    if (begun.status === 201) continue
-    const location = new URL(begun.headers.get('location') ?? '', endpoint)
-    location.searchParams.set('digest', digest)
-    await put(location.href, 'application/octet-stream', bytes)
-  }
-  for (const { mediaType, bytes } of image.documents.values())
-    for (const tag of tags) await put(`${endpoint}/v2/${repository}/manifests/${tag}`, mediaType, bytes)
-}
-
 function artifactsOf(choice: Choice) {
   if (choice.kind !== 'chosen') throw new Error(choice.message)
   return choice.tasks.map(artifactOf)
@@ -75,15 +56,9 @@ describeWithDockerRegistry('a real registry of 200 repositories with 20 tags eac
     const [old, fresh, pushed] = ['old', 'new', 'pushed'].map((seed) => buildImage({ seed, layers: 1 }))
     const half = (name: string) => Array.from({ length: TAGS / 2 }, (_, n) => `${name}${n}`)
     const names = Array.from({ length: REPOSITORIES }, (_, n) => `team/app-${String(n).padStart(3, '0')}`)
-    await push(real.endpoint, 'seed', old!, ['x'])
-    await push(real.endpoint, 'seed', fresh!, ['y'])
-    for (let from = 0; from < names.length; from += 10)
-      await Promise.all(
-        names.slice(from, from + 10).map(async (name) => {
-          await push(real.endpoint, name, old!, half('v1.'), 'seed')
-          await push(real.endpoint, name, fresh!, half('v2.'), 'seed')
-        }),
-      )
+    await pushBuilt(real.endpoint, names[0]!, half('v1.'), old!)
+    await pushBuilt(real.endpoint, names[0]!, half('v2.'), fresh!)
+    for (const name of names.slice(1)) await real.copy(names[0]!, name)
 
     const declared = registryOf({
       type: 'oci',
@@ -113,7 +88,7 @@ describeWithDockerRegistry('a real registry of 200 repositories with 20 tags eac
       'GET manifests': 1,
     })
 
-    await push(real.endpoint, names[7]!, pushed!, ['v2.0'])
+    await pushBuilt(real.endpoint, names[7]!, ['v2.0'], pushed!)
     const second = await chosen(only)
     const again = proxy.take()
     process.stdout.write(
