@@ -1,13 +1,14 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { Closers } from '../../src/closers.ts'
 import { readerOf } from '../../src/commands/open.ts'
 import { Daemon } from '../../src/daemon.ts'
 import { openFolderSource } from '../../src/git/folder.ts'
 import { openFolderPublisher } from '../../src/git/publish.ts'
+import type { Candidate } from '../../src/model/candidate.ts'
 import type { Event } from '../../src/model/events.ts'
 import type { Publisher } from '../../src/model/source.ts'
 import { DaemonOperations } from '../../src/operate.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import type { Store } from '../../src/store/store.ts'
 import { ManualClock } from './clock.ts'
 import { candidate, EXAMPLE_AT } from './examples.ts'
@@ -15,7 +16,7 @@ import { MemoryEngine, MemorySource } from './ports.ts'
 import { turn } from './pump.ts'
 import { temporaryFolder } from './repository.ts'
 import { policyYaml, resourceYaml } from './site.ts'
-import { watched } from './stores.ts'
+import { describeOnEachStore, watched, type NewPlace } from './stores.ts'
 
 /** A daemon that runs, and what it runs on. */
 export interface Place extends AsyncDisposable {
@@ -36,11 +37,24 @@ export interface Place extends AsyncDisposable {
   ended(): string[]
 }
 
-const PATIENCE_MS = 20_000
+/** A daemon with a policy of this spec, and what its registry has. */
+type NewDaemon = (spec: Readonly<Record<string, unknown>>, artifacts?: Candidate[]) => Promise<Place>
 
-/** A daemon that runs, with a folder of configuration, a store on the disk, and a registry and an engine in memory. */
-export async function place(spec: Readonly<Record<string, unknown>>, artifacts = [candidate()]): Promise<Place> {
-  const folder = await temporaryFolder()
+/** A suite about daemons on every store there is. */
+export function describeDaemonsOnEachStore(suite: (place: NewDaemon) => void): void {
+  describeOnEachStore((newPlace) => {
+    suite((spec, artifacts = [candidate()]) => placeOn(newPlace, spec, artifacts))
+  })
+}
+
+/** A daemon that runs, with a folder of configuration, and a registry and an engine in memory. */
+async function placeOn(
+  newPlace: NewPlace,
+  spec: Readonly<Record<string, unknown>>,
+  artifacts: Candidate[],
+): Promise<Place> {
+  const closers = new Closers()
+  const folder = closers.use(await temporaryFolder())
   const config = {
     'registry.yaml': resourceYaml('Registry', 'harbor', { type: 'harbor', endpoint: 'https://harbor.example.com' }),
     'provider.yaml': resourceYaml('Provider', 'eu', { vendor: 'dragonfly', endpoint: 'https://dragonfly.example.com' }),
@@ -52,7 +66,8 @@ export async function place(spec: Readonly<Record<string, unknown>>, artifacts =
     await writeFile(file, text)
   }
   const clock = new ManualClock(EXAMPLE_AT)
-  const { store, isAtWork } = watched(await openEmbeddedStore(join(folder.path, 'state')))
+  const state = closers.use(await newPlace())
+  const { store, isAtWork } = watched(closers.use(await state.open()))
   const source = new MemorySource(artifacts)
   const engine = new MemoryEngine()
   const events: Event[] = []
@@ -98,11 +113,12 @@ export async function place(spec: Readonly<Record<string, unknown>>, artifacts =
     policyFile: join(folder.path, 'config', 'projects/library/release.yaml'),
     operations: new DaemonOperations(daemon, store, clock, 'test'),
     async until(isSo) {
-      const began = performance.now()
-      while (performance.now() - began < PATIENCE_MS) {
+      for (let moves = 0; moves < 20_000;) {
         if (await isSo()) return
         await turn()
-        if (clock.nextWake !== undefined && !isAtWork()) clock.set(Math.max(clock.nextWake, clock.now()))
+        if (isAtWork() || clock.nextWake === undefined) continue
+        clock.set(Math.max(clock.nextWake, clock.now()))
+        moves++
       }
       throw new Error('it never came to be so')
     },
@@ -112,8 +128,7 @@ export async function place(spec: Readonly<Record<string, unknown>>, artifacts =
       ),
     async [Symbol.asyncDispose]() {
       await one.stop()
-      await store[Symbol.asyncDispose]()
-      await folder[Symbol.asyncDispose]()
+      await closers[Symbol.asyncDispose]()
     },
   }
   await one.until(() => daemon.applied !== undefined)

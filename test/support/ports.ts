@@ -178,6 +178,7 @@ export class MemoryEngine implements Engine {
     return Promise.resolve({ kind: 'ended', claims: undefined })
   }
 
+  /** Half a minute after every look: of a job that stays open for an hour there are some looks, not millions. */
   nextLook(_submittedAt: number, now: number): number {
     return now + 30_000
   }
