@@ -1,13 +1,12 @@
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { readerOf } from '../src/commands/open.ts'
 import type { Event } from '../src/model/events.ts'
 import { reconcile } from '../src/reconcile.ts'
-import { openEmbeddedStore } from '../src/store/embedded.ts'
 import { Scene, never } from './git/support.ts'
 import { ManualClock } from './support/clock.ts'
 import { EXAMPLE_AT } from './support/examples.ts'
 import { policyYaml, resourceYaml } from './support/site.ts'
+import { describeOnEachStore } from './support/stores.ts'
 
 const POLICIES = 10_000
 const HOUR_MS = 3_600_000
@@ -25,59 +24,62 @@ function due(minute: number): Map<string, string> {
   )
 }
 
-test(
-  'of 10,000 policies that change and change back only what stands in the end is in force, each with one schedule [G10]',
-  { timeout: 240_000 },
-  async () => {
-    await using scene = await Scene.open()
-    await using store = await openEmbeddedStore(join(scene.root, 'data'))
-    const clock = new ManualClock(EXAMPLE_AT)
-    const events: Event[] = []
-    const ports = {
-      source: scene.source(),
-      reader: readerOf({ source: { type: 'dir', dir: '', matchLabels: {}, intervalMs: 60_000 } } as never),
-      store,
-      clock,
-      emit: (event: Event) => events.push(event),
-    }
-    await scene.repository.commit({
-      'registries/harbor.yaml': resourceYaml('Registry', 'harbor', {
-        type: 'harbor',
-        endpoint: 'https://harbor.example.com',
-      }),
-      'providers/eu.yaml': resourceYaml('Provider', 'eu', {
-        vendor: 'dragonfly',
-        endpoint: 'https://dragonfly.example.com',
-        default: true,
-      }),
-    })
-    const look = async () => (await reconcile(ports, never)).kind
-    const [before, after] = [due(0), due(30)]
-    await scene.repository.commitMany(before)
-    expect(await look()).toBe('applied')
-    const armed = await store.schedules()
-    expect(armed).toHaveLength(POLICIES)
+describeOnEachStore((newPlace) => {
+  test(
+    'of 10,000 policies that change and change back only what stands in the end is in force, each with one schedule [G10]',
+    { timeout: 240_000 },
+    async () => {
+      await using scene = await Scene.open()
+      await using place = await newPlace()
+      await using store = await place.open()
+      const clock = new ManualClock(EXAMPLE_AT)
+      const events: Event[] = []
+      const ports = {
+        source: scene.source(),
+        reader: readerOf({ source: { type: 'dir', dir: '', matchLabels: {}, intervalMs: 60_000 } } as never),
+        store,
+        clock,
+        emit: (event: Event) => events.push(event),
+      }
+      await scene.repository.commit({
+        'registries/harbor.yaml': resourceYaml('Registry', 'harbor', {
+          type: 'harbor',
+          endpoint: 'https://harbor.example.com',
+        }),
+        'providers/eu.yaml': resourceYaml('Provider', 'eu', {
+          vendor: 'dragonfly',
+          endpoint: 'https://dragonfly.example.com',
+          default: true,
+        }),
+      })
+      const look = async () => (await reconcile(ports, never)).kind
+      const [before, after] = [due(0), due(30)]
+      await scene.repository.commitMany(before)
+      expect(await look()).toBe('applied')
+      const armed = await store.schedules()
+      expect(armed).toHaveLength(POLICIES)
 
-    // Both commits between two looks: nothing has changed, and no schedule counts anew.
-    clock.advance(HOUR_MS)
-    await scene.repository.commitMany(after)
-    await scene.repository.commitMany(before)
-    expect(await look()).toBe('unchanged')
-    expect(await store.schedules()).toEqual(armed)
+      // Both commits between two looks: nothing has changed, and no schedule counts anew.
+      clock.advance(HOUR_MS)
+      await scene.repository.commitMany(after)
+      await scene.repository.commitMany(before)
+      expect(await look()).toBe('unchanged')
+      expect(await store.schedules()).toEqual(armed)
 
-    // A look at each: what is armed is the schedule that stands, and it counts from when it came back.
-    await scene.repository.commitMany(after)
-    expect(await look()).toBe('applied')
-    await scene.repository.commitMany(before)
-    clock.advance(HOUR_MS)
-    expect(await look()).toBe('applied')
-    expect(await store.schedules()).toEqual(armed.map((state) => ({ ...state, until: EXAMPLE_AT + 2 * HOUR_MS })))
-    expect(events.flatMap((event) => (event.name === 'plan.applied' ? event.updated : []))).toEqual([
-      0,
-      0,
-      POLICIES,
-      POLICIES,
-    ])
-    expect(await store.openExecutions()).toEqual([])
-  },
-)
+      // A look at each: what is armed is the schedule that stands, and it counts from when it came back.
+      await scene.repository.commitMany(after)
+      expect(await look()).toBe('applied')
+      await scene.repository.commitMany(before)
+      clock.advance(HOUR_MS)
+      expect(await look()).toBe('applied')
+      expect(await store.schedules()).toEqual(armed.map((state) => ({ ...state, until: EXAMPLE_AT + 2 * HOUR_MS })))
+      expect(events.flatMap((event) => (event.name === 'plan.applied' ? event.updated : []))).toEqual([
+        0,
+        0,
+        POLICIES,
+        POLICIES,
+      ])
+      expect(await store.openExecutions()).toEqual([])
+    },
+  )
+})

@@ -4,14 +4,12 @@ import { expect, test } from 'vitest'
 import { Closers } from '../../src/closers.ts'
 import { TaskLoop } from '../../src/execution/loop.ts'
 import type { OpenTask } from '../../src/model/task.ts'
-import { openEmbeddedStore } from '../../src/store/embedded.ts'
 import { FakeDragonfly, type Trouble } from '../doubles/dragonfly.ts'
 import { ManualClock } from '../support/clock.ts'
 import { dragonflyEngine } from '../support/engine.ts'
 import { EXAMPLE_AT, execution, fileOrder, provider, snapshot, target, task } from '../support/examples.ts'
 import { MemorySource } from '../support/ports.ts'
-import { temporaryFolder } from '../support/repository.ts'
-import { watched } from '../support/stores.ts'
+import { describeOnEachStore, watched, type NewPlace } from '../support/stores.ts'
 import { parseFileUrl } from '../../src/model/artifact.ts'
 
 const id = execution().id
@@ -29,7 +27,7 @@ interface Killed extends AsyncDisposable {
   readonly firstLookAt: number
   /** Begins the daemon's part in it anew. */
   start(): Promise<Life>
-  /** Lets time pass, from one sleeper to the next, never while something is asked, answered or written. */
+  /** Lets time pass, from one sleeper to the next, never while something is asked, answered or stored. */
   until(isSo: () => boolean | Promise<boolean>): Promise<void>
 }
 
@@ -40,9 +38,9 @@ interface Life extends AsyncDisposable {
 }
 
 /** What a killed daemon left: so many jobs open at a manager, some of them just being looked at. */
-async function killedWith(jobs: number): Promise<Killed> {
+async function killedOn(newPlace: NewPlace, jobs: number): Promise<Killed> {
   const closers = new Closers()
-  const folder = closers.use(await temporaryFolder())
+  const place = closers.use(await newPlace())
   const clock = new ManualClock(EXAMPLE_AT - SUBMITTED_IN_MS)
   const dragonfly = closers.use(await FakeDragonfly.start({ now: () => clock.now() }))
   const declared = provider({ endpoint: dragonfly.endpoint, limits })
@@ -82,7 +80,7 @@ async function killedWith(jobs: number): Promise<Killed> {
   clock.set(EXAMPLE_AT)
   const begun = execution({ snapshot: snapshot({ targets: [target({ provider: declared })] }) })
   {
-    await using store = await openEmbeddedStore(folder.path)
+    await using store = await place.open()
     await store.begin(begun, {})
     const selection = { digest: 'sha256:0', considered: jobs, selected: jobs, skipped: 0 }
     await store.selected({ ...begun, state: 'Running', selection }, tasks)
@@ -98,7 +96,7 @@ async function killedWith(jobs: number): Promise<Killed> {
     firstLookAt: tasks[0]!.nextAt,
     async start() {
       const life = new Closers()
-      const { store, isAtWork } = watched(life.use(await openEmbeddedStore(folder.path)))
+      const { store, isAtWork } = watched(life.use(await place.open()))
       isBusy = isAtWork
       await store.releaseLeases()
       const engine = life.use(dragonflyEngine({ endpoint: dragonfly.endpoint, limits }, clock))
@@ -124,7 +122,7 @@ async function killedWith(jobs: number): Promise<Killed> {
         },
       })
       return {
-        isDone: async () => (await store.nextDueAt()) === undefined,
+        isDone: async () => (await store.openArtifacts('harbor')) === 0,
         async states() {
           const counts: Record<string, number> = {}
           for (const { state } of await store.tasks(id)) counts[state] = (counts[state] ?? 0) + 1
@@ -135,9 +133,12 @@ async function killedWith(jobs: number): Promise<Killed> {
     },
     async until(isSo) {
       while (!(await isSo())) {
-        const before = left.asked.length
-        for (let i = 0; i < 10; i++) await turn()
-        if (left.asked.length === before && !isBusy() && clock.nextWake !== undefined) clock.set(clock.nextWake)
+        let before
+        do {
+          before = left.asked.length
+          for (let i = 0; i < 10; i++) await turn()
+        } while (left.asked.length !== before || isBusy())
+        if (clock.nextWake !== undefined) clock.set(clock.nextWake)
       }
     },
     [Symbol.asyncDispose]: () => closers[Symbol.asyncDispose](),
@@ -158,67 +159,71 @@ function mostInASecond(asked: Killed['asked']): number {
   }, 0)
 }
 
-test(
-  'killed with 10,000 jobs open, it asks about each when it is time, and submits none again [K5]',
-  { timeout: 120_000 },
-  async () => {
-    await using left = await killedWith(10_000)
-    const before = process.cpuUsage()
+describeOnEachStore((newPlace) => {
+  const killedWith = (jobs: number) => killedOn(newPlace, jobs)
 
-    await using life = await left.start()
-    await left.until(() => left.clock.now() > EXAMPLE_AT)
-    const { user, system } = process.cpuUsage(before)
-    const whileEarly = left.asked.length
-    await left.until(() => left.clock.now() > EXAMPLE_AT + 10_000)
+  test(
+    'killed with 10,000 jobs open, it asks about each when it is time, and submits none again [K5]',
+    { timeout: 120_000 },
+    async () => {
+      await using left = await killedWith(10_000)
+      const before = process.cpuUsage()
 
-    // Of this process: the machine may be busy with others.
-    expect((user + system) / 1_000).toBeLessThan(2_000)
-    expect(left.asked[0]!.at).toBeGreaterThanOrEqual(left.firstLookAt)
-    expect(whileEarly).toBe(0)
-    expect(left.dragonfly.posts).toEqual([])
-    const { Running = 0, Succeeded = 0, ...others } = await life.states()
-    expect(Succeeded).toBeGreaterThan(0)
-    expect([Running + Succeeded, others]).toEqual([10_000, {}])
-  },
-)
+      await using life = await left.start()
+      await left.until(() => left.clock.now() > EXAMPLE_AT)
+      const { user, system } = process.cpuUsage(before)
+      const whileEarly = left.asked.length
+      await left.until(() => left.clock.now() > EXAMPLE_AT + 10_000)
 
-test(
-  'an engine that is away for ten minutes with 5,000 jobs open meets no storm when it is back, and gets none of them again [E12]',
-  { timeout: 120_000 },
-  async () => {
-    await using left = await killedWith(5_000)
-    left.trouble = () => ({ kind: 'cut' })
-    await using life = await left.start()
-    await left.until(() => left.clock.now() >= EXAMPLE_AT + 600_000)
-    const whileAway = left.asked.splice(0)
+      // Of this process: the machine may be busy with others.
+      expect((user + system) / 1_000).toBeLessThan(2_000)
+      expect(left.asked[0]!.at).toBeGreaterThanOrEqual(left.firstLookAt)
+      expect(whileEarly).toBe(0)
+      expect(left.dragonfly.posts).toEqual([])
+      const { Running = 0, Succeeded = 0, ...others } = await life.states()
+      expect(Succeeded).toBeGreaterThan(0)
+      expect([Running + Succeeded, others]).toEqual([10_000, {}])
+    },
+  )
 
-    left.trouble = () => undefined
-    await left.until(life.isDone)
+  test(
+    'an engine that is away for ten minutes with 5,000 jobs open meets no storm when it is back, and gets none of them again [E12]',
+    { timeout: 120_000 },
+    async () => {
+      await using left = await killedWith(5_000)
+      left.trouble = () => ({ kind: 'cut' })
+      await using life = await left.start()
+      await left.until(() => left.clock.now() >= EXAMPLE_AT + 600_000)
+      const whileAway = left.asked.splice(0)
 
-    expect(whileAway.length).toBeLessThan(100)
-    // Its limit, and the burst of one second's worth that it allows.
-    expect(mostInASecond(left.asked)).toBeLessThanOrEqual(2 * limits.requestsPerSecond)
-    expect(left.dragonfly.posts).toEqual([])
-    expect(await life.states()).toEqual({ Succeeded: 5_000 })
-  },
-)
+      left.trouble = () => undefined
+      await left.until(life.isDone)
 
-test(
-  'bursts of 500, 502, 503 and 504 end no job, and have none submitted again [E2]',
-  { timeout: 60_000 },
-  async () => {
-    await using left = await killedWith(200)
-    let refused = 0
-    left.trouble = () => {
-      if (Math.floor(left.asked.length / 3) % 2 === 1) return undefined
-      return { kind: 'answer', status: [500, 502, 503, 504][refused++ % 4]!, body: '<html>' }
-    }
+      expect(whileAway.length).toBeLessThan(100)
+      // Its limit, and the burst of one second's worth that it allows.
+      expect(mostInASecond(left.asked)).toBeLessThanOrEqual(2 * limits.requestsPerSecond)
+      expect(left.dragonfly.posts).toEqual([])
+      expect(await life.states()).toEqual({ Succeeded: 5_000 })
+    },
+  )
 
-    await using life = await left.start()
-    await left.until(life.isDone)
+  test(
+    'bursts of 500, 502, 503 and 504 end no job, and have none submitted again [E2]',
+    { timeout: 60_000 },
+    async () => {
+      await using left = await killedWith(200)
+      let refused = 0
+      left.trouble = () => {
+        if (Math.floor(left.asked.length / 3) % 2 === 1) return undefined
+        return { kind: 'answer', status: [500, 502, 503, 504][refused++ % 4]!, body: '<html>' }
+      }
 
-    expect(refused).toBeGreaterThan(4)
-    expect(left.dragonfly.posts).toEqual([])
-    expect(await life.states()).toEqual({ Succeeded: 200 })
-  },
-)
+      await using life = await left.start()
+      await left.until(life.isDone)
+
+      expect(refused).toBeGreaterThan(4)
+      expect(left.dragonfly.posts).toEqual([])
+      expect(await life.states()).toEqual({ Succeeded: 200 })
+    },
+  )
+})
