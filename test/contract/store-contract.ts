@@ -476,6 +476,27 @@ export function describesAStore(newPlace: NewPlace): void {
       ])
     })
 
+    test('many at once: the newest knowledge of a key stays, and what is known to be missing is forgotten', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+      const look = { ledgerKey: 'k', purpose: 'look' } as const
+      const tasks = [taskAt('1', { ledgerKey: 'k' }), taskAt('2', look), taskAt('3', { ledgerKey: 'gone' })]
+      await begun(store, [...tasks, taskAt('4', { ledgerKey: 'gone', purpose: 'look' })])
+      await settle(store, settled(tasks[2]!, 'Succeeded'))
+      await store.claim(PENDING, 9, CAPS, NOW + DAY_MS, LEASE_MS)
+
+      await Promise.all([
+        store.release(settled(tasks[0]!, 'Succeeded', evidence({ observedAt: NOW + 6 }))),
+        store.release(settled(tasks[1]!, 'Succeeded', evidence({ observedAt: NOW + 5 }))),
+        store.release({
+          ...settled(taskAt('4', { ledgerKey: 'gone', purpose: 'look' }), 'Partial'),
+          missing: [digest('blob')],
+        }),
+      ])
+
+      expect(await store.warm(['k', 'gone'])).toMatchObject([{ key: 'k', warmAt: NOW + 6 }])
+    })
+
     test('warmth is told for any number of keys, those that have any', async () => {
       await using place = await newPlace()
       await using store = await place.open()
@@ -586,6 +607,34 @@ export function describesAStore(newPlace: NewPlace): void {
       expect(await store.deliver([delivery('a'), delivery('d', NOW + 2)])).toBe(1)
 
       expect((await store.undelivered(3)).map(({ key }) => key)).toEqual(['c', 'a', 'b'])
+    })
+
+    test('of many who bring the same one at once, one is told that it is new', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+
+      const added = await Promise.all([
+        store.deliver([delivery('a'), delivery('b')]),
+        store.deliver([delivery('b'), delivery('c')]),
+        store.deliver([delivery('a')]),
+      ])
+
+      expect(added).toEqual([2, 1, 0])
+      expect(await store.undelivered(9)).toHaveLength(3)
+    })
+
+    test('of many that are brought at once, one that no database takes fails alone', async () => {
+      await using place = await newPlace()
+      await using store = await place.open()
+
+      const brought = await Promise.allSettled([
+        store.deliver([delivery('a')]),
+        store.deliver([delivery('b', NaN)]),
+        store.deliver([delivery('c')]),
+      ])
+
+      expect(brought.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+      expect((await store.undelivered(9)).map(({ key }) => key)).toEqual(['a', 'c'])
     })
 
     test('what is routed waits as an event of its policy, a second one of the same subject with it', async () => {
