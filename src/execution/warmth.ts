@@ -1,5 +1,5 @@
 import type { Digest } from '../model/artifact.ts'
-import { UNTOLD, type Candidate } from '../model/candidate.ts'
+import type { Candidate } from '../model/candidate.ts'
 import type { Clock } from '../model/clock.ts'
 import type { Instant } from '../model/duration.ts'
 import { OperatorError } from '../model/errors.ts'
@@ -127,6 +127,16 @@ async function candidatesOf(
     for (const { message } of choice.leftOut) for (const { provider } of asked) reasons.set(provider.name, message)
   }
   return { candidates: [...candidates.values()], reasons }
+}
+
+/** What a listing would tell, and nobody asks for here. */
+const UNTOLD = {
+  labels: undefined,
+  type: undefined,
+  pushedAt: undefined,
+  children: [],
+  signatures: undefined,
+  scan: undefined,
 }
 
 const NO_RULES: ProjectRules = {

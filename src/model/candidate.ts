@@ -27,14 +27,3 @@ export interface Candidate {
   /** Likewise. */
   readonly scan: Scan | undefined
 }
-
-/** All that a listing may tell of an artifact beside its name and its tags, where it tells none of it. */
-export const UNTOLD: Omit<Candidate, 'repository' | 'name' | 'tags'> = {
-  digest: undefined,
-  labels: undefined,
-  type: undefined,
-  pushedAt: undefined,
-  children: [],
-  signatures: undefined,
-  scan: undefined,
-}

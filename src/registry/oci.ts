@@ -1,6 +1,6 @@
 import { EdgeError } from '../model/errors.ts'
 import type { Content, Digest } from '../model/artifact.ts'
-import { UNTOLD, type Candidate } from '../model/candidate.ts'
+import type { Candidate } from '../model/candidate.ts'
 import { checkedRepository, checkedTag, Distribution, PULL, pullScope } from './distribution.ts'
 import { inParallel, RegistryHttp } from './http.ts'
 import { pages, torn, type Listing } from './pages.ts'
@@ -41,7 +41,7 @@ export class OciSource implements ArtifactSource {
     const repositories = within(query.project, all)
     const lists = await inParallel(repositories, this.#registry.limits.listConcurrency, async (repository) => {
       const name = repository.slice(prefix.length)
-      return (await this.#tags(repository, signal)).map((tag) => ({ ...UNTOLD, repository, name, tags: [tag] }))
+      return (await this.#tags(repository, signal)).map((tag) => candidateOf(repository, name, tag))
     })
     return lists.flat()
   }
@@ -144,6 +144,21 @@ export class OciSource implements ArtifactSource {
       if (entries.length > MAX_ENTRIES) throw torn(this.#http, listing, `lists more than ${MAX_ENTRIES}`)
     }
     return entries
+  }
+}
+
+function candidateOf(repository: string, name: string, tag: string): Candidate {
+  return {
+    repository,
+    name,
+    digest: undefined,
+    tags: [tag],
+    labels: undefined,
+    type: undefined,
+    pushedAt: undefined,
+    children: [],
+    signatures: undefined,
+    scan: undefined,
   }
 }
 

@@ -20,7 +20,17 @@ describeWithDockerRegistry('a real docker-registry', () => {
     await pushImage(real.endpoint, 'elsewhere/app', 'v1')
     const { source } = await open(real.endpoint, { type: 'oci' })
 
-    const common = { repository: 'team/sub/app', name: 'sub/app', children: [] }
+    const common = {
+      repository: 'team/sub/app',
+      name: 'sub/app',
+      digest: undefined,
+      labels: undefined,
+      type: undefined,
+      pushedAt: undefined,
+      children: [],
+      signatures: undefined,
+      scan: undefined,
+    }
     expect(await source.list(everythingOf('team'), never)).toEqual([
       { ...common, tags: ['old'] },
       { ...common, tags: ['v1'] },
