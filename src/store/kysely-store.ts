@@ -222,24 +222,25 @@ export class KyselyStore implements Store {
   }
 
   async nextDueAt(): Promise<Instant | undefined> {
-    // Apart, because each is the first entry of an index, or few. Leases first: a task that is released in between is
-    // then seen twice, and not at all the other way round, when its loop would take it for the last.
-    const leased = await this.#db
+    // Apart, because each is the first entry of an index, or few. In one statement: a task that is claimed or released
+    // between two would be in neither, and its loop would take itself to be done.
+    const leased = this.#db
       .selectFrom('tasks')
       .select(sql<number | null>`min(case when lease_until > next_at then lease_until else next_at end)`.as('at'))
       .where('lease_until', '>', 0)
       .where('next_at', 'is not', null)
-      .executeTakeFirst()
-    const free = await this.#db
+    const free = this.#db
       .selectFrom('tasks')
       .select('next_at as at')
       .where('lease_until', '=', 0)
       .where('next_at', 'is not', null)
       .orderBy('next_at')
       .limit(1)
-      .executeTakeFirst()
-    const instants = [free?.at, leased?.at].filter((at) => typeof at === 'number')
-    return instants.length === 0 ? undefined : Math.min(...instants)
+    const { at } = await this.#db
+      .selectFrom(leased.unionAll(this.#db.selectFrom(free.as('free')).select('at')).as('due'))
+      .select((on) => on.fn.min('at').as('at'))
+      .executeTakeFirstOrThrow()
+    return at ?? undefined
   }
 
   async openArtifacts(registry: string): Promise<number> {

@@ -57,6 +57,21 @@ describeWithPostgres('the shared store, on a real PostgreSQL', (newUrl) => {
       expect([...got.values()].every((times) => times === 1)).toBe(true)
     })
 
+    test('always see that a task is open, whoever claims it and lets it go meanwhile', async () => {
+      await using place = await workers(2, 1)
+      const [a, b] = place.all.map(({ store }) => store)
+      const over = new AbortController()
+      const working = (async () => {
+        for (let round = 0; round < 200; round++)
+          for (const task of await a!.claim(WHICH, 1, WIDE, NOW, LEASE_MS)) await a!.release(task)
+        over.abort()
+      })()
+
+      while (!over.signal.aborted) expect(await b!.nextDueAt()).toBeDefined()
+
+      await working
+    })
+
     test.each([
       ['submitsInFlight', { submitsInFlight: 10, openArtifacts: 1000 }],
       ['openArtifacts', { submitsInFlight: 1000, openArtifacts: 10 }],
