@@ -13,12 +13,12 @@ interface StorePlace extends AsyncDisposable {
 export type NewPlace = () => Promise<StorePlace>
 
 /** A suite for every store there is: the embedded one, and the shared one on a real PostgreSQL. */
-export function describeOnEachStore(suite: (newPlace: NewPlace) => void): void {
+export function describeOnEachStore(suite: (newPlace: NewPlace, kind: 'embedded' | 'postgres') => void): void {
   describe('on the embedded store', () => {
-    suite(newEmbeddedPlace)
+    suite(newEmbeddedPlace, 'embedded')
   })
   describeWithPostgres('on PostgreSQL', (newUrl) => {
-    suite(async () => postgresPlace(await newUrl()))
+    suite(async () => postgresPlace(await newUrl()), 'postgres')
   })
 }
 
