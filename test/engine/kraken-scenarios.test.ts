@@ -117,6 +117,26 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     says: new RegExp(`^${layer2} is held by 0 of 2 origins; .*Client\\.Timeout.*registry_blob\\.timeout`),
     blobs: 2,
   },
+  'a pull that fails after nine minutes, when nobody would look for another five': {
+    before: failing(540_000, 'Client.Timeout exceeded while reading body'),
+    state: 'Partial',
+    code: 'PH5006',
+    says: new RegExp(`^${layer2} is held by 0 of 2 origins; .*Client\\.Timeout.*registry_blob\\.timeout`),
+    blobs: 2,
+  },
+  'by the tracker’s word, a pull that fails again and again': {
+    settings: tracked,
+    // Of several owners the tracker tells the first that does not refuse.
+    before: (kraken) => {
+      ownedBy('origin-1')(kraken)
+      failing(30_000, 'unexpected EOF')(kraken)
+    },
+    state: 'Partial',
+    code: 'PH5006',
+    says: /held by 0 of 1 origins; pulling failed 6 times; .*unexpected EOF/,
+    blobs: 2,
+    source: 'claimed-by-engine',
+  },
   'a pull that never ends': {
     before: (kraken) => kraken.contents.set(layer2, { kind: 'blob', sizeBytes: 3000, pullMs: 1e9 }),
     state: 'Lost',

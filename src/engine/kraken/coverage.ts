@@ -37,10 +37,15 @@ export function claimsOf(looks: readonly BlobLook[], replicas: number | undefine
   }
 }
 
-/** In bytes: what some owner holds. Copies to the other owners are not counted, or an image would grow by them. */
-export function progressOf(looks: readonly BlobLook[]): JobProgress {
-  const bytesOf = (some: readonly BlobLook[]) => some.reduce((sum, { blob }) => sum + blob.sizeBytes, 0)
-  return { doneBytes: bytesOf(looks.filter(({ holders }) => holders.length > 0)), totalBytes: bytesOf(looks) }
+/**
+ * In bytes: what some owner holds. Copies to the other owners are not counted, or an image would grow by them.
+ * @param looks at what is left of it to pull; all else is held
+ */
+export function progressOf(wanted: readonly Wanted[], looks: readonly BlobLook[]): JobProgress {
+  const bytesOf = (some: readonly Wanted[]) => some.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  const totalBytes = bytesOf(wanted)
+  const missing = looks.filter(({ holders }) => holders.length === 0).map(({ blob }) => blob)
+  return { doneBytes: totalBytes - bytesOf(missing), totalBytes }
 }
 
 /** What is still missing, for a person: the first blob by name and the others by number; undefined for nothing. */

@@ -2,7 +2,7 @@ import pLimit from 'p-limit'
 import { claimsOf, fewOwners, isCovered, progressOf, shortfallOf, type BlobLook } from './coverage.ts'
 import { isRouteMissing, wantsCertificate } from './refusal.ts'
 import { nextLook } from './schedule.ts'
-import { KrakenServer, type KrakenPorts } from './server.ts'
+import { KrakenServer, type Asked, type KrakenPorts } from './server.ts'
 import {
   NO_EVENTS,
   isMetainfoOf,
@@ -19,7 +19,7 @@ import { artifactOrder } from '../refused.ts'
 import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { Closers } from '../../closers.ts'
 import { waitFor } from '../../deadline.ts'
-import type { TlsMaterial } from '../../http.ts'
+import type { HttpAnswer, TlsMaterial } from '../../http.ts'
 import type { Digest, PlatformManifest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -33,8 +33,10 @@ import type { ArtifactOrder, Job, Order } from '../../model/task.ts'
 const NOTIFY_TIMEOUT_MS = 240_000
 /** What an origin that has pulled a blob may take to copy it to the other owners. */
 const COPY_MS = 60_000
-/** Jobs whose troubles are remembered. */
-const MOST_TROUBLES = 10_000
+/** A pull of one blob that failed is begun again so often, and is a failure of the job then. */
+const MOST_RESTARTS = 5
+/** Jobs of which something is remembered. */
+const MOST_REMEMBERED = 10_000
 /** Why a look shows nothing where only the proxy is declared. */
 const NOBODY_TO_ASK = 'the proxy answers 200 whatever happens, and no origins or tracker are declared to look at'
 /** The same where a tracker is: it cannot be asked without effect. */
@@ -58,8 +60,8 @@ class Kraken implements Engine {
   readonly #origins: ReadonlyMap<string, KrakenServer>
   readonly #tracker: KrakenServer | undefined
   readonly #submits: ReturnType<typeof pLimit>
-  /** By job: what an origin last said of a pull that failed. It says so for 15 s, and a job is overdue much later. */
-  readonly #troubles = new Map<string, string>()
+  /** By job. An origin tells of a failed pull for 15 s, and a job is overdue much later. */
+  readonly #past = new Map<string, Past>()
   readonly #closers = new Closers()
 
   constructor(provider: Provider, settings: KrakenSettings, tls: TlsMaterial | undefined, ports: KrakenPorts) {
@@ -202,7 +204,7 @@ class Kraken implements Engine {
     const { replicas } = this.#settings
     const artifact = artifactOrder(order, this.#who)
     const manifest = this.#manifestOf(artifact, job)
-    const { looks, troubles } = await this.#lookAtOrigins(artifact.repository, manifest, signal)
+    const { looks, troubles } = await this.#lookAtOrigins(artifact.repository, wantedOf(manifest), signal)
     const words = [shortfallOf(looks, replicas), troubles[0] ?? fewOwners(looks, replicas)]
     const message = words[0] === undefined ? undefined : words.filter((one) => one !== undefined).join('; ')
     return { kind: 'ended', claims: claimsOf(looks, replicas, 'observed'), message }
@@ -216,7 +218,10 @@ class Kraken implements Engine {
     return submittedAt + order.timeoutMs
   }
 
-  /** Everything is asked at each look: what was there at the last one may be gone. */
+  /**
+   * Asks first for what fell short at the last look. Only where nothing of that does any more, and at the end, is
+   * everything asked: what was there may be gone.
+   */
   async #progress(
     order: ArtifactOrder,
     job: Extract<Job, { state: 'open' }>,
@@ -224,52 +229,69 @@ class Kraken implements Engine {
     signal: AbortSignal,
   ): Promise<Observation> {
     const { replicas } = this.#settings
-    const { looks, troubles } =
+    const wanted = wantedOf(manifest)
+    const lookAt = (some: readonly Wanted[]) =>
       this.#origins.size > 0
-        ? await this.#lookAtOrigins(order.repository, manifest, signal)
-        : await this.#askTracker(order.repository, manifest, signal)
+        ? this.#lookAtOrigins(order.repository, some, signal)
+        : this.#askTracker(order.repository, some, signal)
+    const memory = `${order.taskId} ${job.key}`
+    const past = this.#past.get(memory)
+    const again = wanted.filter(({ digest }) => past?.short.has(digest))
+    const narrow = again.length > 0 ? await lookAt(again) : undefined
+    const isNarrow = narrow?.looks.some((one) => !isCovered(one, replicas)) === true
+    const { looks, troubles, failed } = isNarrow ? narrow : await lookAt(wanted)
     if (!isOurs(job)) return gone(job.id)
     const source = this.#evidence() === 'observed' ? 'observed' : 'claimed-by-engine'
-    const claims = claimsOf(looks, replicas, source)
-    const memory = `${order.taskId} ${job.key}`
-    const short = shortfallOf(looks, replicas)
-    if (short === undefined) {
-      this.#troubles.delete(memory)
-      return ended('success', claims, undefined)
+    const short = looks.filter((one) => !isCovered(one, replicas))
+    if (short.length === 0) {
+      this.#past.delete(memory)
+      return ended('success', claimsOf(looks, replicas, source), undefined)
     }
-    const now = this.#clock.now()
-    const mayCopy = now - job.submittedAt < COPY_MS
-    const pulls = await all(this.#origins.size > 0 ? looks.filter((one) => !isCovered(one, replicas)) : [], (one) =>
+    const mayCopy = this.#clock.now() - job.submittedAt < COPY_MS
+    const pulls = await all(this.#origins.size > 0 ? short : [], (one) =>
       this.#pullOn(order.repository, one, mayCopy, signal),
     )
-    const trouble = pulls.flat()[0] ?? troubles[0] ?? fewOwners(looks, replicas)
-    if (trouble !== undefined) this.#remember(memory, trouble)
-    const last = this.#troubles.get(memory)
-    if (last === undefined || now < this.overdueAt(order, job.submittedAt))
-      return { kind: 'open', progress: progressOf(looks) }
-    this.#troubles.delete(memory)
-    return ended('failure', claims, `${short}; ${last}`)
+    const words = [...pulls.flatMap((one) => one.troubles), ...troubles][0] ?? fewOwners(looks, replicas)
+    const failing = new Set([...failed, ...pulls.flatMap((one) => one.failed)])
+    const next = pastOf(past, short, failing, words)
+    this.#remember(memory, next)
+    const failures = Math.max(0, ...[...next.failures.values()].map(({ times }) => times))
+    const isOverdue = next.words !== undefined && this.#clock.now() >= this.overdueAt(order, job.submittedAt)
+    if (failures <= MOST_RESTARTS && !isOverdue) return { kind: 'open', progress: progressOf(wanted, looks) }
+    this.#past.delete(memory)
+    const whole = isNarrow ? (await lookAt(wanted)).looks : looks
+    const claims = claimsOf(whole, replicas, source)
+    const times = failures > 1 ? `; pulling failed ${failures} times` : ''
+    const shortfall = shortfallOf(whole, replicas)
+    return shortfall === undefined
+      ? ended('success', claims, undefined)
+      : ended('failure', claims, `${shortfall}${times}; ${next.words}`)
   }
 
   /** Its answer may be five minutes old: nginx before it keeps a 200 that long. It has the origins pull as well. */
-  async #askTracker(repository: string, manifest: PlatformManifest, signal: AbortSignal): Promise<Look> {
+  async #askTracker(repository: string, wanted: readonly Wanted[], signal: AbortSignal): Promise<Look> {
     const tracker = this.#tracker!
-    const asked = await all(wantedOf(manifest), async (blob) => {
+    const asked = await all(wanted, async (blob) => {
       const url = paths.relayed(repository, blob.digest)
       const { answer, refused } = await tracker.ask({ method: 'GET', url, action: pulling(blob) }, signal)
       const isHeld = answer.status === 200 && isMetainfoOf(blob, answer.bytes)
+      const look = { blob, owners: [tracker.address], holders: isHeld ? [tracker.address] : [] }
       const trouble = isHeld || answer.status === 202 ? [] : [refused().message]
-      return { look: { blob, owners: [tracker.address], holders: isHeld ? [tracker.address] : [] }, trouble }
+      return { look, trouble, failed: hasFailed(answer) ? [blob.digest] : [] }
     })
-    return { looks: asked.map(({ look }) => look), troubles: asked.flatMap(({ trouble }) => trouble) }
+    return {
+      looks: asked.map(({ look }) => look),
+      troubles: asked.flatMap(({ trouble }) => trouble),
+      failed: asked.flatMap(({ failed }) => failed),
+    }
   }
 
-  /** Asks every owner of the manifest and of its blobs whether it holds them; nobody pulls. */
-  async #lookAtOrigins(repository: string, manifest: PlatformManifest, signal: AbortSignal): Promise<Look> {
+  /** Asks every owner of each blob whether it holds it; nobody pulls. */
+  async #lookAtOrigins(repository: string, wanted: readonly Wanted[], signal: AbortSignal): Promise<Look> {
     const silences: EdgeError[] = []
     const halves: string[] = []
     let said = 0
-    const looks = await all(wantedOf(manifest), async (blob): Promise<BlobLook> => {
+    const looks = await all(wanted, async (blob): Promise<BlobLook> => {
       const owners = await this.#ownersOf(blob.digest, signal)
       const holders = await all(owners, async (owner) => {
         try {
@@ -288,7 +310,7 @@ class Kraken implements Engine {
       return { blob, owners: owners.map(({ address }) => address), holders: holders.flat() }
     })
     if (said === 0 && silences[0] !== undefined) throw silences[0]
-    return { looks, troubles: [...silences.map(({ message }) => message), ...halves] }
+    return { looks, troubles: [...silences.map(({ message }) => message), ...halves], failed: [] }
   }
 
   /**
@@ -300,19 +322,22 @@ class Kraken implements Engine {
     { blob, owners, holders }: BlobLook,
     mayCopy: boolean,
     signal: AbortSignal,
-  ): Promise<string[]> {
-    if (holders.length > 0 && mayCopy) return []
+  ): Promise<Omit<Look, 'looks'>> {
     const troubles: string[] = []
+    const failed: Digest[] = []
+    if (holders.length > 0 && mayCopy) return { troubles, failed }
     for (const owner of owners.filter((one) => !holders.includes(one)).map((one) => this.#origins.get(one)!)) {
       try {
-        await metainfo(owner, repository, blob, signal)
-        if (holders.length === 0) return troubles
+        const { answer, refused } = await askMetainfo(owner, repository, blob, signal)
+        if (hasFailed(answer)) failed.push(blob.digest)
+        if (!isPulling(answer)) troubles.push(refused().message)
+        else if (holders.length === 0) break
       } catch (error) {
         if (!(error instanceof EdgeError)) throw error
         troubles.push(error.message)
       }
     }
-    return troubles
+    return { troubles, failed }
   }
 
   /**
@@ -415,11 +440,11 @@ class Kraken implements Engine {
     return `${this.#settings.mode === 'notify' ? 'notified' : 'origins'}-${manifest}`
   }
 
-  #remember(key: string, trouble: string): void {
-    this.#troubles.delete(key)
-    this.#troubles.set(key, trouble)
-    const [oldest] = this.#troubles.keys()
-    if (this.#troubles.size > MOST_TROUBLES && oldest !== undefined) this.#troubles.delete(oldest)
+  #remember(key: string, past: Past): void {
+    this.#past.delete(key)
+    this.#past.set(key, past)
+    const [oldest] = this.#past.keys()
+    if (this.#past.size > MOST_REMEMBERED && oldest !== undefined) this.#past.delete(oldest)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -428,10 +453,40 @@ class Kraken implements Engine {
 }
 
 interface Look {
-  /** The manifest first. */
   readonly looks: readonly BlobLook[]
   /** Of owners that did not say whether they hold a blob, and of those that hold another length of it. */
   readonly troubles: readonly string[]
+  /** Blobs that were said not to have arrived. */
+  readonly failed: readonly Digest[]
+}
+
+/** What earlier looks at a job have shown. */
+interface Past {
+  /** Blobs that fell short at the last look. */
+  readonly short: ReadonlySet<Digest>
+  /** What was last said of a pull that failed. */
+  readonly words: string | undefined
+  /** By blob: how often its pull failed, and whether the last look heard of it. */
+  readonly failures: ReadonlyMap<Digest, { readonly times: number; readonly isTold: boolean }>
+}
+
+/** A failure that is told at several looks is one until the blob was being pulled again. */
+function pastOf(
+  past: Past | undefined,
+  short: readonly BlobLook[],
+  failed: ReadonlySet<Digest>,
+  words: string | undefined,
+): Past {
+  const failures = short.map(({ blob: { digest } }) => {
+    const { times, isTold } = past?.failures.get(digest) ?? { times: 0, isTold: false }
+    const isFailed = failed.has(digest)
+    return [digest, { times: isFailed && !isTold ? times + 1 : times, isTold: isFailed }] as const
+  })
+  return {
+    short: new Set(short.map(({ blob }) => blob.digest)),
+    words: words ?? past?.words,
+    failures: new Map(failures),
+  }
 }
 
 /** @throws {EdgeError} */
@@ -470,7 +525,7 @@ async function bytesHeld(
 async function prefetch(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<boolean> {
   const url = paths.prefetch(repository, blob.digest)
   const { answer, refused } = await owner.ask({ method: 'POST', url, action: pulling(blob) }, signal)
-  if (answer.status === 200 || answer.status === 202) return answer.status === 200
+  if (isPulling(answer)) return answer.status === 200
   // Before v0.1.13 there is no such route, and with mutual TLS only GET and HEAD go without a certificate.
   if (!isRouteMissing(answer) && !wantsCertificate(answer)) throw refused()
   await metainfo(owner, repository, blob, signal)
@@ -479,9 +534,23 @@ async function prefetch(owner: KrakenServer, repository: string, blob: Wanted, s
 
 /** @throws {EdgeError} */
 async function metainfo(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<void> {
+  const { answer, refused } = await askMetainfo(owner, repository, blob, signal)
+  if (!isPulling(answer)) throw refused()
+}
+
+function askMetainfo(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<Asked> {
   const url = paths.metainfo(repository, blob.digest)
-  const { answer, refused } = await owner.ask({ method: 'GET', url, action: pulling(blob) }, signal)
-  if (answer.status !== 200 && answer.status !== 202) throw refused()
+  return owner.ask({ method: 'GET', url, action: pulling(blob) }, signal)
+}
+
+/** It is there, or on its way. */
+function isPulling({ status }: HttpAnswer): boolean {
+  return status === 200 || status === 202
+}
+
+/** What a background pull that failed is remembered as; a silence, a refusal and busy workers say nothing of a pull. */
+function hasFailed({ status }: HttpAnswer): boolean {
+  return status === 404 || status === 500
 }
 
 function pulling({ digest }: Wanted): string {

@@ -475,8 +475,8 @@ describe('by origins, a look', () => {
     while (now < EXAMPLE_AT + 3_600_000) {
       expect(last).toEqual({ said: 'open' })
       now = stage.engine.nextLook(EXAMPLE_AT, now)
-      // Its trouble is over when the job has three quarters of an hour left: the origin itself has long forgotten it.
-      if (now > EXAMPLE_AT + 900_000) kraken.contents.set(layer2, { kind: 'failing', afterMs: 1e9, text: 'unseen' })
+      // Its trouble is over when the job has most of an hour left: the origin itself has long forgotten it.
+      if (now > EXAMPLE_AT + 200_000) kraken.contents.set(layer2, { kind: 'failing', afterMs: 1e9, text: 'unseen' })
       clock.set(now)
       last = toldBy(await stage.look())
     }
@@ -486,6 +486,46 @@ describe('by origins, a look', () => {
       cached: 2,
       message: expect.stringMatching(/held by 0 of 2 origins; .*Client\.Timeout.*registry_blob\.timeout/),
     })
+  })
+
+  test('a blob whose pull fails again and again is a failure long before the job is overdue, and says how often', async () => {
+    await using stage = await krakenStage()
+    const { kraken, clock } = stage
+    kraken.contents.set(layer2, { kind: 'failing', afterMs: 60_000, text: 'unexpected EOF' })
+    await submit(stage)
+
+    let now = clock.now()
+    let last = toldBy(await stage.look())
+    while (now < EXAMPLE_AT + 600_000) {
+      if ('message' in last) break
+      now = stage.engine.nextLook(EXAMPLE_AT, now)
+      clock.set(now)
+      last = toldBy(await stage.look())
+    }
+
+    // An origin tells of each failure for 15 s, and begins again at the look after that.
+    expect(now).toBe(EXAMPLE_AT + 60_000 + 5 * 80_000)
+    expect(last).toMatchObject({
+      said: 'failure',
+      cached: 2,
+      message: expect.stringMatching(/held by 0 of 2 origins; pulling failed 6 times; .*unexpected EOF/),
+    })
+  })
+
+  test('asks again only for what fell short, and ends well only when everything was seen', async () => {
+    await using stage = await krakenStage()
+    const { kraken, clock } = stage
+    kraken.contents.set(layer2, { kind: 'blob', sizeBytes: 3000, pullMs: 30_000 })
+    await submit(stage)
+    await stage.look()
+    const before = kraken.requests.length
+
+    expect(await stage.look()).toEqual({ kind: 'open', progress: { doneBytes: 3500, totalBytes: 6500 } })
+    expect(kraken.requests.slice(before).every((line) => line.includes(layer2))).toBe(true)
+    clock.advance(30_000)
+    for (const origin of kraken.origins) kraken.drop(origin, layer1)
+    expect(await stage.look()).toEqual({ kind: 'open', progress: { doneBytes: 4500, totalBytes: 6500 } })
+    expect(toldBy(await stage.look())).toMatchObject({ said: 'success', cached: 3 })
   })
 
   test.each<[string, number, string, RegExp]>([
@@ -1047,12 +1087,10 @@ describe('limits', () => {
   })
 })
 
-test('after a submission looks come soon enough to hear of a pull that failed, then by pollSchedule', async () => {
+test('looks come soon enough to hear of a pull that failed, however long the job runs, and sooner by pollSchedule', async () => {
   await using engine = krakenEngine({ endpoint: DEAD }, { mode: 'notify' })
-  const looks: number[] = []
-  for (let now = 0; now < 1_200_000; now = engine.nextLook(0, now)) looks.push(now / 1000)
-
-  expect(looks).toEqual([0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 210, 450, 750, 1050])
+  for (let now = 0; now < 7_200_000; now = engine.nextLook(0, now)) expect(engine.nextLook(0, now)).toBe(now + 10_000)
+  expect(engine.nextLook(0, 205_000)).toBe(210_000)
   await using quick = krakenEngine({ endpoint: DEAD, dragonfly: { ...quickPace } }, { mode: 'notify' })
   expect(quick.nextLook(0, 0)).toBe(500)
 })
