@@ -181,6 +181,7 @@ export class FakeKraken implements AsyncDisposable {
   #answer(name: ServerName, { method = '', url = '' }: IncomingMessage, body: string): Answer | undefined {
     if (url === '/health') return { status: 200, body: 'OK\n' }
     if (name === 'proxy') return this.#proxy(method, url, body)
+    if (url === '/readiness') return { status: 200, body: 'OK\n' }
     if (this.#options.wantsCertificates === true && method !== 'GET' && method !== 'HEAD')
       return { status: 403, body: '' }
     return name === 'tracker' ? this.#tracker(url) : this.#origin(name, method, url)

@@ -43,6 +43,11 @@ const NOBODY_TO_ASK = 'the proxy answers 200 whatever happens, and no origins or
 const TRACKER_PULLS = 'no origins are declared to look at, and the tracker has them pull what it is asked for'
 /** No blob has it; whoever it belongs to, an origin tells its owners. */
 const NO_BLOB = `sha256:${'0'.repeat(64)}`
+/** What `/readiness` tells more than `/health`, and how to mend it. */
+const UNREADY = {
+  origin: 'a backend of it that is marked must_ready does not answer: see the origin’s backends',
+  tracker: 'the tracker reaches no origin: see the addresses of the origins in its configuration',
+} as const
 
 /** The driver for Kraken >= 0.1.3; contracts/kraken-and-registries.md §1 and §2, docs/kraken.md. */
 export function openKraken(provider: Provider, tls: TlsMaterial | undefined, ports: KrakenPorts): Engine {
@@ -94,7 +99,7 @@ class Kraken implements Engine {
     const checks = [
       this.#checkProxy(signal),
       ...[...this.#origins.values()].map((origin) => this.#checkOrigin(origin, signal)),
-      ...(this.#tracker ? [answers(this.#tracker, signal)] : []),
+      ...(this.#tracker ? [this.#checkTracker(this.#tracker, signal)] : []),
     ]
     const found = await all(checks, trouble)
     const bad = found.filter((error) => error !== undefined)
@@ -123,6 +128,12 @@ class Kraken implements Engine {
   async #checkOrigin(origin: KrakenServer, signal: AbortSignal): Promise<void> {
     await answers(origin, signal)
     await this.#askOwners(origin, NO_BLOB, signal)
+    await provesReady(origin, UNREADY.origin, signal)
+  }
+
+  async #checkTracker(tracker: KrakenServer, signal: AbortSignal): Promise<void> {
+    await answers(tracker, signal)
+    await provesReady(tracker, UNREADY.tracker, signal)
   }
 
   inspect(): Promise<Inspection> {
@@ -494,6 +505,18 @@ async function answers(server: KrakenServer, signal: AbortSignal): Promise<void>
   const action = 'the question whether it is healthy'
   const { answer, refused } = await server.ask({ method: 'GET', url: '/health', action }, signal)
   if (answer.status !== 200) throw refused()
+}
+
+/**
+ * Before v0.1.6 no server has the route, and the proxy never has it.
+ * @throws {EdgeError} PH5011 for a server that is there and not ready: what it holds already it may still serve
+ */
+async function provesReady(server: KrakenServer, unready: string, signal: AbortSignal): Promise<void> {
+  const action = 'the question whether it is ready'
+  const { answer, refused } = await server.ask({ method: 'GET', url: '/readiness', action }, signal)
+  if (answer.status === 200 || isRouteMissing(answer)) return
+  const error = refused()
+  throw answer.status === 503 ? new EdgeError('unavailable', 'PH5011', `${error.message}; ${unready}`) : error
 }
 
 /**

@@ -947,6 +947,36 @@ describe('health', () => {
     })
   })
 
+  test.each<[string, RegExp]>([
+    ['origin-1', /origin \S+ answered the question whether it is ready with HTTP 503: s3: no route.*must_ready/],
+    ['tracker', /tracker \S+ answered the question whether it is ready with HTTP 503: s3: no route.*reaches no origin/],
+  ])('%s that answers and is not ready says which setting of Kraken to see, and is not down', async (server, words) => {
+    await using stage = await krakenStage()
+    const { kraken } = stage
+    const origins = kraken.origins.map((name) => kraken.endpoint(name))
+    await using engine = krakenEngine(
+      { endpoint: kraken.endpoint('proxy') },
+      { origins, tracker: kraken.endpoint('tracker') },
+    )
+    expect(await engine.health(never)).toMatchObject({ ok: true })
+    kraken.trouble = (name, line) =>
+      name === server && line === 'GET /readiness' ? { kind: 'answer', status: 503, body: 's3: no route' } : undefined
+
+    expect(await engine.health(never)).toEqual({ ok: false, code: 'PH5011', detail: expect.stringMatching(words) })
+  })
+
+  test('an origin and a tracker before v0.1.6 have no readiness to ask for', async () => {
+    await using stage = await krakenStage()
+    const { kraken } = stage
+    const origins = kraken.origins.map((name) => kraken.endpoint(name))
+    const tracker = kraken.endpoint('tracker')
+    await using engine = krakenEngine({ endpoint: kraken.endpoint('proxy') }, { origins, tracker })
+    kraken.trouble = (_, line) =>
+      line === 'GET /readiness' ? { kind: 'answer', status: 404, body: '404 page not found\n' } : undefined
+
+    expect(await engine.health(never)).toMatchObject({ ok: true })
+  })
+
   test('an owner that is not declared is noticed before anything is submitted', async () => {
     await using stage = await krakenStage({ origins: 2, replicas: 2 })
     const { kraken } = stage
