@@ -1,4 +1,5 @@
 import type { Wanted } from './wire.ts'
+import type { Digest } from '../../model/artifact.ts'
 import { named, type Claims } from '../../model/evidence.ts'
 import type { JobProgress } from '../../model/task.ts'
 
@@ -23,15 +24,22 @@ export function isCovered({ owners, holders }: BlobLook, replicas: number | unde
  * What the owners were seen to hold. Without its manifest no node can pull the image, so that nothing of it counts as
  * cached then.
  * @param looks the manifest's first
+ * @param empty blobs that nobody was asked for, because there is nothing of them
  */
-export function claimsOf(looks: readonly BlobLook[], replicas: number | undefined, source: Claims['source']): Claims {
+export function claimsOf(
+  looks: readonly BlobLook[],
+  empty: readonly Digest[],
+  replicas: number | undefined,
+  source: Claims['source'],
+): Claims {
   const [manifest, ...blobs] = looks
-  const cached = manifest && isCovered(manifest, replicas) ? blobs.filter((one) => isCovered(one, replicas)) : []
+  const covered = blobs.filter((one) => isCovered(one, replicas)).map(({ blob }) => blob.digest)
+  const cached = manifest && isCovered(manifest, replicas) ? [...covered, ...empty] : []
   const peers = new Set(looks.flatMap(({ holders }) => holders))
   return {
     kind: 'presence',
     source,
-    cached: cached.map(({ blob }) => blob.digest),
+    cached,
     peers: peers.size,
     peerNames: named(peers),
   }

@@ -5,7 +5,9 @@ import { nextLook } from './schedule.ts'
 import { KrakenServer, type Asked, type KrakenPorts } from './server.ts'
 import {
   NO_EVENTS,
+  emptyOf,
   isMetainfoOf,
+  isWhole,
   manifestOf,
   notification,
   parseLocations,
@@ -218,7 +220,7 @@ class Kraken implements Engine {
     const { looks, troubles } = await this.#lookAtOrigins(artifact.repository, wantedOf(manifest), signal)
     const words = [shortfallOf(looks, replicas), troubles[0] ?? fewOwners(looks, replicas)]
     const message = words[0] === undefined ? undefined : words.filter((one) => one !== undefined).join('; ')
-    return { kind: 'ended', claims: claimsOf(looks, replicas, 'observed'), message }
+    return { kind: 'ended', claims: claimsOf(looks, emptyOf(manifest), replicas, 'observed'), message }
   }
 
   nextLook(submittedAt: Instant, now: Instant): Instant {
@@ -241,6 +243,7 @@ class Kraken implements Engine {
   ): Promise<Observation> {
     const { replicas } = this.#settings
     const wanted = wantedOf(manifest)
+    const empty = emptyOf(manifest)
     const lookAt = (some: readonly Wanted[]) =>
       this.#origins.size > 0
         ? this.#lookAtOrigins(order.repository, some, signal)
@@ -256,7 +259,7 @@ class Kraken implements Engine {
     const short = looks.filter((one) => !isCovered(one, replicas))
     if (short.length === 0) {
       this.#past.delete(memory)
-      return ended('success', claimsOf(looks, replicas, source), undefined)
+      return ended('success', claimsOf(looks, empty, replicas, source), undefined)
     }
     const mayCopy = this.#clock.now() - job.submittedAt < COPY_MS
     const pulls = await all(this.#origins.size > 0 ? short : [], (one) =>
@@ -271,7 +274,7 @@ class Kraken implements Engine {
     if (failures <= MOST_RESTARTS && !isOverdue) return { kind: 'open', progress: progressOf(wanted, looks) }
     this.#past.delete(memory)
     const whole = isNarrow ? (await lookAt(wanted)).looks : looks
-    const claims = claimsOf(whole, replicas, source)
+    const claims = claimsOf(whole, empty, replicas, source)
     const times = failures > 1 ? `; pulling failed ${failures} times` : ''
     const shortfall = shortfallOf(whole, replicas)
     return shortfall === undefined
@@ -308,7 +311,7 @@ class Kraken implements Engine {
         try {
           const held = await bytesHeld(owner, repository, blob, signal)
           said += 1
-          if (held === blob.sizeBytes) return [owner.address]
+          if (isWhole(blob, held)) return [owner.address]
           // Presence is not completeness.
           if (held !== undefined) halves.push(`${owner.who} has ${held} bytes of ${blob.digest}, not ${blob.sizeBytes}`)
           return []
@@ -536,8 +539,7 @@ async function bytesHeld(
   const length = answer.headers['content-length']
   if (answer.status === 404) return undefined
   if (answer.status !== 200 || length === undefined) throw refused()
-  // A descriptor may say nothing of the size; then presence is all there is to see.
-  return blob.sizeBytes === 0 ? 0 : Number(length)
+  return Number(length)
 }
 
 /**

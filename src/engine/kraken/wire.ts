@@ -14,9 +14,25 @@ export interface Wanted {
   readonly sizeBytes: number
 }
 
-/** The manifest, which Kraken keeps like any other blob and nodes read first, then config and layers. */
+/** The content address of nothing. */
+const NOTHING = 'sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'
+
+/**
+ * The manifest, which Kraken keeps like any other blob and nodes read first, then config and layers. Of what is empty
+ * there is nothing to pull; a declared size of 0 alone does not make a blob empty.
+ */
 export function wantedOf({ digest, sizeBytes, blobs }: PlatformManifest): readonly [Wanted, ...Wanted[]] {
-  return [{ digest, sizeBytes }, ...blobs.filter((blob) => blob.digest !== digest)]
+  return [{ digest, sizeBytes }, ...blobs.filter((blob) => blob.digest !== digest && blob.digest !== NOTHING)]
+}
+
+/** Those blobs of which there is nothing that could be missing. */
+export function emptyOf({ blobs }: PlatformManifest): Digest[] {
+  return blobs.flatMap(({ digest }) => (digest === NOTHING ? [digest] : []))
+}
+
+/** Is this length of a blob all of it? Where its descriptor says 0 of what is not empty, no more can be told than some. */
+export function isWhole({ sizeBytes }: Wanted, length: unknown): boolean {
+  return sizeBytes === 0 ? typeof length === 'number' && length > 0 : length === sizeBytes
 }
 
 /**
@@ -81,7 +97,7 @@ export const paths = {
  * Is this what an origin tells of a blob that it holds? `{"Info":{"Name":"<hex>","Length":<bytes>,…}}`, which the tracker
  * hands on (uber/kraken core/metainfo.go, v0.1.27).
  */
-export function isMetainfoOf({ digest, sizeBytes }: Wanted, bytes: Buffer): boolean {
+export function isMetainfoOf(blob: Wanted, bytes: Buffer): boolean {
   let info: unknown
   try {
     info = (JSON.parse(bytes.toString('utf8')) as { readonly Info?: unknown } | null)?.Info
@@ -89,7 +105,7 @@ export function isMetainfoOf({ digest, sizeBytes }: Wanted, bytes: Buffer): bool
     return false
   }
   if (typeof info !== 'object' || info === null || !('Name' in info) || !('Length' in info)) return false
-  return info.Name === digest.slice('sha256:'.length) && (sizeBytes === 0 || info.Length === sizeBytes)
+  return info.Name === blob.digest.slice('sha256:'.length) && isWhole(blob, info.Length)
 }
 
 /** Owners, best first, as `Origin-Locations` names them: `host:port`. Undefined when this is no such header. */

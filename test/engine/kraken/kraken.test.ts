@@ -512,6 +512,39 @@ describe('by origins, a look', () => {
     })
   })
 
+  const nothing = { digest: digest(''), sizeBytes: 0 }
+  test('asks nobody for an empty blob, which is never missing', async () => {
+    const image = { ...IMAGE, blobs: [...IMAGE.blobs, nothing] }
+    await using stage = await krakenStage({}, {}, {}, image)
+    stage.kraken.contents.delete(nothing.digest)
+    await submit(stage)
+
+    expect(toldBy(await stage.look())).toMatchObject({ said: 'success', cached: 4 })
+    expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toMatchObject({
+      claims: { cached: [config, layer1, layer2, nothing.digest] },
+      message: undefined,
+    })
+    expect(asked(stage, new RegExp(nothing.digest))).toEqual([])
+    for (const origin of stage.kraken.origins) stage.kraken.drop(origin, IMAGE.digest)
+    expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toMatchObject({ claims: { cached: [] } })
+  })
+
+  test.each([
+    [0, [config, layer1]],
+    [3000, [config, layer1, layer2]],
+  ])(
+    'a blob that is declared empty and is not counts with %i bytes of it as far as they show',
+    async (sizeBytes, cached) => {
+      const blobs = IMAGE.blobs.map((blob) => (blob.digest === layer2 ? { ...blob, sizeBytes: 0 } : blob))
+      await using stage = await krakenStage({}, {}, {}, { ...IMAGE, blobs })
+      stage.kraken.contents.set(layer2, { kind: 'blob', sizeBytes })
+      await submit(stage)
+
+      expect(await stage.engine.probe(stage.order, stage.job, undefined, never)).toMatchObject({ claims: { cached } })
+      expect(asked(stage, new RegExp(`HEAD.*${layer2}`))).toHaveLength(2)
+    },
+  )
+
   test('asks again only for what fell short, and ends well only when everything was seen', async () => {
     await using stage = await krakenStage()
     const { kraken, clock } = stage
