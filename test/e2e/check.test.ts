@@ -307,7 +307,7 @@ const KRAKEN: KrakenSettings = {
 
 test.each([
   ['other', 6, []],
-  ['registry', 6, [/OCI manifests.*PH3007/]],
+  ['registry', 6, [/OCI manifests.*PH3007/, /^the index .* is not preheated: .*pull by tag.* OCI index/]],
   ['other', 7, [/drop what nobody has read for 6h .*cacheLifetime is 7h$/]],
 ] as const)('Kraken with backend %s and a cacheLifetime of %d h: its traps are said', (backend, hours, expected) => {
   const kraken = { ...KRAKEN, backend }

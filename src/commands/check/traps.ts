@@ -96,7 +96,10 @@ export function providerTraps(
         ]
       : []),
     ...(kraken.backend === 'registry'
-      ? ['its origins read from a registry, which denies them OCI manifests: such images are refused up front (PH3007)']
+      ? [
+          'its origins read from a registry, which denies them OCI manifests: such images are refused up front (PH3007)',
+          'the index of an image for several platforms is not preheated: a node’s pull by tag reads it first, and fails where it is an OCI index, warm as its platforms may be',
+        ]
       : []),
     ...(cacheLifetimeMs > KRAKEN_IDLE_MS
       ? [
