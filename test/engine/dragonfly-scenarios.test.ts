@@ -345,7 +345,9 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   },
 }
 
-async function stageOf(scenario: Scenario, clock: ManualClock): Promise<DragonflyStage> {
+type Setting = Pick<Scenario, 'options' | 'outcome' | 'settings'>
+
+async function stageOf(scenario: Setting, clock: ManualClock): Promise<DragonflyStage> {
   const { options, outcome = { kind: 'complete' }, settings } = scenario
   const dragonfly = { ...provider().dragonfly, ...settings }
   const given = { now: () => clock.now(), outcomes: { 'library/app': outcome }, ...options }
@@ -395,6 +397,20 @@ describe('what becomes of each scenario of a manager', () => {
     expect(seen).toEqual(scenario.is)
     if (seen instanceof Error) expect(seen).toBeInstanceOf(EdgeError)
     if (scenario.holds !== undefined) expect(stage.manager.cached(1)).toEqual(new Set(scenario.holds))
+  })
+
+  test.each([
+    ['a foreign layer alone', 1, 'Succeeded', [], undefined],
+    ['a wanted blob besides', 2, 'Partial', [blobs[2]], 'PH5006'],
+  ] as const)('a foreign layer, before 2.3.1: what fails is %s', async (_, missing, state, lacking, code) => {
+    const clock = new ManualClock(EXAMPLE_AT)
+    await using stage = await stageOf({ options: { version: '2.2.5' }, outcome: { kind: 'partial', missing } }, clock)
+    const manifests = stage.order.manifests.map((one) => ({ ...one, blobs: one.blobs.slice(0, 3) }))
+
+    const settled = await settledTask(stage.engine, { ...stage.order, manifests }, PULL_TOKEN, clock)
+
+    expect([settled.state, settled.missing, settled.error?.code]).toEqual([state, lacking, code])
+    expect(settled.evidence).toMatchObject({ blobs: 3 - lacking.length, of: 3 })
   })
 
   test('hung: one look that hangs keeps no other from its answer, and ends with its caller', async () => {

@@ -46,16 +46,26 @@ export function verdictOf(row: JobRow, question: Question): Verdict | 'open' | u
       return 'open'
     case 'SUCCESS':
       return { said: 'success', claims: claimsOf(row, question), message: said(row, descriptions(row.result)) }
-    case 'FAILURE':
+    case 'FAILURE': {
+      const claims = claimsOf(row, question)
       return {
-        said: 'failure',
-        claims: claimsOf(row, question),
+        said: claims !== undefined && showsAll(claims, row, question) ? 'success' : 'failure',
+        claims,
         // All the manager does when it stops looking after 62.5 min is to write FAILURE.
         message: said(row, errors(row.result)) ?? 'the manager ended the job as failed and gave no error',
       }
+    }
     default:
       return undefined
   }
+}
+
+/**
+ * Is every wanted blob listed, although the job failed? Before 2.3.1 any blob fails it, also one that the manager took
+ * from the manifest and nobody wants: a foreign layer. Not by lists of clusters that may not be all of its own.
+ */
+function showsAll({ cached }: Claims, { clusters }: JobRow, { cluster, blobs }: Question): boolean {
+  return (cluster !== undefined || clusters.length > 0) && blobs.length > 0 && cached.length === blobs.length
 }
 
 /**

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { claimsOf, verdictOf, type Question } from '../../../src/engine/dragonfly/claims.ts'
 import { parseFileUrl } from '../../../src/model/artifact.ts'
 import type { JobRow } from '../../../src/engine/dragonfly/wire.ts'
+import type { Verdict } from '../../../src/model/task.ts'
 import { digest } from '../../support/examples.ts'
 
 const [config, layer, other] = [digest('config'), digest('layer'), digest('other')]
@@ -212,6 +213,33 @@ test('a failure tells the errors of its tasks once, without credentials, cut and
   const { message } = verdict as { message: string }
   expect(message).toMatch(/^no seed peer; Authorization: \[secret\]; x+…$/)
   expect(message.length).toBe(200)
+})
+
+describe('a FAILURE is what the wanted blobs show', () => {
+  const foreign = { state: 'FAILURE', error: 'download foreign layer failed', results: null }
+  const both = [told(1, [done(config)]), told(1, [done(layer)])]
+
+  test.each([
+    ['all are there and a foreign layer failed it', [...both, foreign], {}, [], 'success', [config, layer]],
+    [
+      'all are there in each of its clusters',
+      [...both, foreign],
+      { cluster: undefined },
+      [1],
+      'success',
+      [config, layer],
+    ],
+    ['one is short', [told(1, [done(config)]), foreign], {}, [], 'failure', [config]],
+    ['nothing is listed', [foreign], {}, [], 'failure', undefined],
+    ['one of its clusters lists nothing', [...both, foreign], { cluster: undefined }, [1, 2], 'failure', []],
+    ['nothing is wanted', [...both, foreign], { blobs: [] }, [], 'failure', []],
+    ['its clusters are not told', [...both, foreign], { cluster: undefined }, [], 'failure', [config, layer]],
+  ])('%s', (_, states, overrides, clusters, said, shown) => {
+    const verdict = verdictOf(row(states, { state: 'FAILURE', clusters }), { ...question, ...overrides })
+
+    expect(verdict).toMatchObject({ said, message: 'download foreign layer failed' })
+    expect((verdict as Verdict).claims?.cached).toEqual(shown)
+  })
 })
 
 test('a manager that gives up says nothing, and the verdict says that', () => {
