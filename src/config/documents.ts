@@ -382,7 +382,7 @@ export interface ProviderDocument {
          */
         tag?: string
         /**
-         * Query parameters that are left out of the task id.
+         * Query parameters that are left out of the task id; the manager's own list where it is left out.
          */
         filteredQueryParams?: string[]
         /**

@@ -98,9 +98,28 @@ describe('a document is checked against its schema', () => {
     expect(JSON.stringify(config.problems)).not.toContain('hunter2')
   })
 
+  test('an empty list of query parameters says what a manager makes of it', () => {
+    const text = provider('  dragonfly: { options: { filteredQueryParams: [] } }\n')
+    const { problems } = loadTexts({ ...repository, 'providers/x.yaml': text })
+
+    expect(problems.map(({ line, column, code, message }) => [line, column, code, message])).toEqual([
+      [
+        8,
+        27,
+        'PH2003',
+        'spec.dragonfly.options.filteredQueryParams must be left out for the manager’s own list: it reads an empty one as that',
+      ],
+    ])
+  })
+
   test.each([
     ['an alternative of two', provider('  dragonfly: { clusters: 3 }\n'), '8:26 error PH2003'],
     ['an empty list of clusters', provider('  dragonfly: { clusters: [] }\n'), '8:26 error PH2003'],
+    [
+      'a query parameter of no name, which a manager reads as its own list',
+      provider('  dragonfly: { options: { filteredQueryParams: [""] } }\n'),
+      '8:49 error PH2003',
+    ],
     ['clusters by name and by id', provider('  dragonfly: { clusterIds: [2], clusters: all }\n'), '8:33 error PH2003'],
     ['a credential without its secret', provider('  auth: { mode: oauth }\n'), '8:3 error PH2002'],
     [
