@@ -6,10 +6,10 @@ import { text } from 'node:stream/consumers'
 import { setTimeout as nap } from 'node:timers/promises'
 
 /**
- * Who answers: a supernode of 1.0.5 or 1.0.6, one before them that has no `/preheats`, a manager from 2.0.1 to 2.4.0, or
- * one since 2.4.1 that has it no longer.
+ * Who answers: a supernode of 1.0.5 or 1.0.6, one before them that has no `/preheats`, a manager 2.0.0 that has it
+ * elsewhere, one from 2.0.1 to 2.4.0, or one since 2.4.1 that has it no longer.
  */
-export type DragonflyV1Dialect = '1.0.4' | '1.0.5' | '1.0.6' | 'compat' | 'removed'
+export type DragonflyV1Dialect = '1.0.4' | '1.0.5' | '1.0.6' | '2.0.0' | 'compat' | 'removed'
 
 /** What goes wrong with one request. */
 export type DragonflyV1Trouble =
@@ -163,7 +163,8 @@ export class FakeDragonflyV1 implements AsyncDisposable {
   }
 
   async #route(method: string, path: string, body: string): Promise<Answer> {
-    if (this.dialect === 'removed') return webConsole(method, path)
+    if (this.dialect === '2.0.0' && path === '/healthy/') return json(200, 'OK')
+    if (this.dialect === '2.0.0' || this.dialect === 'removed') return webConsole(method, path)
     const isManager = this.dialect === 'compat'
     const bare = isManager ? path : path.replace(/^\/(?:api\/v1|v[\d.]+)(?=\/)/, '')
     if (method === 'GET' && bare === '/_ping') return isManager ? json(200, 'OK') : plain(200, 'OK')
@@ -342,6 +343,7 @@ async function layersOf(url: string, headers: Task['Headers']): Promise<string[]
 /** The web console: everything that is not an API leads to it. */
 function webConsole(method: string, path: string): Answer {
   if (method === 'GET' && path === '/healthy') return json(200, 'OK')
+  if (method === 'GET' && path === '/healthy/') return { status: 301, body: '', headers: { location: '/healthy' } }
   if (method === 'GET' && path === '/')
     return { status: 200, body: '<!doctype html><title>Dragonfly</title>', headers: { 'content-type': 'text/html' } }
   return { status: 301, body: '', headers: { location: '/' } }

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import { refusal, type Action } from './refusal.ts'
+import { consoleRefusal, isConsole, refusal, type Action } from './refusal.ts'
 import { nextLook, overdueAt } from './schedule.ts'
 import {
   isTaskId,
@@ -77,10 +77,10 @@ class DragonflyV1 implements Engine {
       const ping = await this.#send({ method: 'GET', url: '/_ping' }, signal)
       // A supernode says OK, a manager the JSON of it.
       if (ping.answer.status !== 200 || !/^"?OK"?\s*$/.test(ping.answer.bytes.toString()))
-        throw this.#refusal('a ping', ping)
+        throw await this.#refusal('a ping', ping, signal)
       const asked = await this.#send({ method: 'GET', url: `/preheats/${NOBODYS_ID}` }, signal)
       const whose = whoseNoSuchTask(asked.answer)
-      if (whose === undefined) throw this.#refusal('a look at a task', asked)
+      if (whose === undefined) throw await this.#refusal('a look at a task', asked, signal)
       return { ok: true, detail: `answers as a ${whose} that has /preheats; ${NOT_SHOWN}` }
     } catch (error) {
       if (error instanceof EdgeError) return { ok: false, code: error.code, detail: error.message }
@@ -202,7 +202,7 @@ class DragonflyV1 implements Engine {
       signal,
     )
     const taken = parseTaken(asked.answer)
-    if (taken === undefined) throw this.#refusal('a submission', asked, authorization)
+    if (taken === undefined) throw await this.#refusal('a submission', asked, signal, authorization)
     return taken
   }
 
@@ -225,7 +225,7 @@ class DragonflyV1 implements Engine {
   async #remove(id: string, signal: AbortSignal): Promise<void> {
     const asked = await this.#send({ method: 'DELETE', url: `/preheats/${id}` }, signal)
     if (asked.answer.status !== 200 || asked.answer.bytes.toString().trim() !== 'true')
-      throw this.#refusal('the removal of a failed task', asked)
+      throw await this.#refusal('the removal of a failed task', asked, signal)
   }
 
   /** A task; undefined: the engine has no such task. */
@@ -234,7 +234,7 @@ class DragonflyV1 implements Engine {
     const asked = await this.#send({ method: 'GET', url: `/preheats/${id}` }, signal)
     if (whoseNoSuchTask(asked.answer) !== undefined) return undefined
     const row = parseTask(asked.answer, id)
-    if (row === undefined) throw this.#refusal('a look at a task', asked)
+    if (row === undefined) throw await this.#refusal('a look at a task', asked, signal)
     return row
   }
 
@@ -250,9 +250,25 @@ class DragonflyV1 implements Engine {
     return { answer, auth: auth?.value }
   }
 
-  #refusal(action: Action, { answer, auth }: Asked, authorization?: Secret): EdgeError {
+  async #refusal(
+    action: Action,
+    { answer, auth }: Asked,
+    signal: AbortSignal,
+    authorization?: Secret,
+  ): Promise<EdgeError> {
+    if (isConsole(answer))
+      return consoleRefusal(this.#who, action, answer, answer.status >= 300 && (await this.#isOldest(signal)))
     const carried = [auth, authorization].flatMap((secret) => (secret ? [secret.reveal()] : []))
     return refusal(this.#who, action, answer, carried, this.#clock.now())
+  }
+
+  /**
+   * 2.0.0 alone has no `/preheats` and is healthy at `/healthy/`; every later one sends whoever asks for that elsewhere.
+   * Where a proxy follows redirects the two look alike.
+   */
+  async #isOldest(signal: AbortSignal): Promise<boolean> {
+    const { answer } = await this.#send({ method: 'GET', url: '/healthy/' }, signal)
+    return answer.status === 200 && answer.bytes.toString().trim() === '"OK"'
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

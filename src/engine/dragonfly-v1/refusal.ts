@@ -10,6 +10,8 @@ export type Action = 'a ping' | 'a submission' | 'a look at a task' | 'the remov
 const ENDPOINT_HINT =
   'the endpoint must be a supernode >= 1.0.5 (port 8002 unless configured) or a manager from 2.0.1 to 2.4.0 (port 8080)'
 const REMOVED = 'a manager >= 2.4.1 no longer has /preheats: write vendor: dragonfly, and a personal access token'
+const OLDEST =
+  'a manager 2.0.0 has only /api/v1/preheats, which preheatd does not speak: upgrade it, and from 2.1.59 on write vendor: dragonfly'
 
 /**
  * Words of a manager's 500 to a submission that mean: the same again will fail again.
@@ -33,7 +35,6 @@ export function refusal(
   const { status } = answer
   const words = wordsOf(answer)
   const refused = answeredWith(who, action, status, words, secrets)
-  if (isConsole(answer)) return new EdgeError('unintelligible', 'PH5008', `${refused}; ${REMOVED}`)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
   const later = { retryAfterMs: retryAfterMs(answer.headers, now) }
   if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
@@ -43,8 +44,14 @@ export function refusal(
   return new EdgeError('unintelligible', 'PH5008', `${refused}, which is not how /preheats answers; ${ENDPOINT_HINT}`)
 }
 
+/** What it means that the {@link isConsole console} answers. @param isOldest is it a manager 2.0.0? */
+export function consoleRefusal(who: string, action: Action, { status }: HttpAnswer, isOldest: boolean): EdgeError {
+  const refused = answeredWith(who, action, status, undefined, [])
+  return new EdgeError('unintelligible', 'PH5008', `${refused}; ${isOldest ? OLDEST : REMOVED}`)
+}
+
 /** The manager's web console: where it sends whoever asks for a path that it does not have, or that page itself. */
-function isConsole({ status, headers, bytes }: HttpAnswer): boolean {
+export function isConsole({ status, headers, bytes }: HttpAnswer): boolean {
   if (status >= 300 && status < 400) return /^(?:https?:\/\/[^/]+)?\/$/.test(headers['location'] ?? '')
   return status === 200 && (headers['content-type']?.startsWith('text/html') === true || bytes[0] === LESS_THAN)
 }

@@ -429,12 +429,26 @@ describe('a manager that no longer has /preheats', () => {
     await expect(look(on, what, '1')).rejects.toMatchObject(removed)
   })
 
+  test('is told from 2.0.0, which does not have it yet', async () => {
+    await using on = await v1Stage({ dialect: '2.0.0' })
+    const what = on.image('base')
+    const message = expect.stringMatching(/HTTP 301; a manager 2\.0\.0 has only \/api\/v1\/preheats.*upgrade/) as string
+
+    expect(await on.engine.health(never)).toEqual({ ok: false, code: 'PH5008', detail: message })
+    const refused = { fault: 'unintelligible', code: 'PH5008', message }
+    await expect(submit(on, what)).rejects.toMatchObject(refused)
+    await expect(look(on, what, '1')).rejects.toMatchObject(refused)
+  })
+
   test.each([{ 'content-type': 'text/html' }, {}])(
     'is named where a proxy follows its redirect to the console: %j',
     async (headers) => {
       await using on = await v1Stage({ dialect: 'compat' })
       const body = '<!doctype html><title>Dragonfly</title>'
-      on.double.trouble = () => ({ kind: 'answer', status: 200, body, headers })
+      on.double.trouble = (line) =>
+        line === 'GET /healthy/'
+          ? { kind: 'answer', status: 200, body: '"OK"' }
+          : { kind: 'answer', status: 200, body, headers }
       const what = on.image('base')
 
       await expect(submit(on, what)).rejects.toMatchObject(removed)

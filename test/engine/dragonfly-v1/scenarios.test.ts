@@ -138,6 +138,10 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     },
     ends: ['Lost', 'PH5005', /never said how the job ended/],
   },
+  'a manager that has it elsewhere': {
+    on: ['2.0.0'],
+    ends: ['Failed', 'PH5008', /2\.0\.0 has only \/api\/v1\/preheats.*upgrade it/],
+  },
   'a supernode that has none yet': { on: ['1.0.4'], ends: ['Failed', 'PH5008', />= 1\.0\.5/] },
   'a submission that is cut': {
     on: ALL,
