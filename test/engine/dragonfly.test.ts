@@ -264,6 +264,41 @@ describe('a submission', () => {
       { fault: 'rejected', code: 'PH5002' },
     ],
     [
+      'a certificate of the registry that nobody signed',
+      {
+        status: 500,
+        body: says(
+          'Get "https://r/v2/": tls: failed to verify certificate: x509: certificate signed by unknown authority',
+        ),
+      },
+      { fault: 'rejected', code: 'PH5002', message: /unknown authority; .*job\.preheat\.tls$/ },
+    ],
+    [
+      'a registry without TLS behind https',
+      { status: 500, body: says('Get "https://r/v2/": http: server gave HTTP response to HTTPS client') },
+      { fault: 'rejected', code: 'PH5002', message: /scheme of engineEndpoint/ },
+    ],
+    [
+      'a port of a registry that speaks no TLS',
+      { status: 500, body: says('Get "https://r/v2/": tls: first record does not look like a TLS handshake') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'a registry that wants a client certificate',
+      { status: 500, body: says('Get "https://r/v2/": remote error: tls: certificate required') },
+      { fault: 'rejected', code: 'PH5002' },
+    ],
+    [
+      'a handshake that timed out',
+      { status: 500, body: says('Get "https://r/v2/": net/http: TLS handshake timeout') },
+      { fault: 'unavailable', code: 'PH5001' },
+    ],
+    [
+      'a handshake that failed inside the registry',
+      { status: 500, body: says('Get "https://r/v2/": remote error: tls: internal error') },
+      { fault: 'unavailable', code: 'PH5001' },
+    ],
+    [
       'a manifest that is not there',
       { status: 500, body: says('manifest unknown: manifest unknown') },
       { fault: 'rejected', code: 'PH5002' },

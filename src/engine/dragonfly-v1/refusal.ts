@@ -1,5 +1,5 @@
 import { wordsOf } from './wire.ts'
-import { answeredWith } from '../refused.ts'
+import { answeredWith, isTlsRefusal, TLS_REMEDY } from '../refused.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
@@ -37,6 +37,8 @@ export function refusal(
   const refused = answeredWith(who, action, status, words, secrets)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
   const later = { retryAfterMs: retryAfterMs(answer.headers, now) }
+  if (status === 500 && action === 'a submission' && words !== undefined && isTlsRefusal(words))
+    return new EdgeError('rejected', 'PH5002', `${refused}; ${TLS_REMEDY}`)
   if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
     return new EdgeError('rejected', 'PH5002', refused)
   if (status >= 500 || status === 408 || status === 429) return new EdgeError('unavailable', 'PH5001', refused, later)

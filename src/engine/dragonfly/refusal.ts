@@ -1,4 +1,4 @@
-import { answeredWith } from '../refused.ts'
+import { answeredWith, isTlsRefusal, TLS_REMEDY } from '../refused.ts'
 import { EdgeError } from '../../model/errors.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -54,6 +54,8 @@ export function refusal(
   }
   if ((action === 'a submission' || action === 'a look for a blob') && lacksCluster(answer))
     return new EdgeError('rejected', 'PH5009', `${refused}: it has no such cluster`)
+  if (status === 500 && action === 'a submission' && words !== undefined && isTlsRefusal(words))
+    return new EdgeError('rejected', 'PH5002', `${refused}; ${TLS_REMEDY}`)
   if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
     return new EdgeError('rejected', 'PH5002', refused)
   if (action === 'the list of clusters' && /^invalid number of the seed peer cluster$/.test(words ?? ''))

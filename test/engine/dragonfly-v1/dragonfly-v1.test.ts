@@ -397,6 +397,18 @@ describe('a manager that still has /preheats', () => {
     expect(on.double.requests.filter((line) => line.startsWith('DELETE'))).toEqual([])
   })
 
+  test('a registry whose certificate it does not trust is not asked for again and again', async () => {
+    await using on = await v1Stage({ dialect: 'compat' })
+    const message = 'Get "https://r/v2/": x509: certificate signed by unknown authority'
+    on.double.troubleNext(1, 'POST', { kind: 'answer', status: 500, body: JSON.stringify({ message }) })
+
+    await expect(submit(on, on.image('base'))).rejects.toMatchObject({
+      fault: 'rejected',
+      code: 'PH5002',
+      message: expect.stringMatching(/unknown authority; .*job\.preheat\.tls$/),
+    })
+  })
+
   test.each([
     ['a pull token that is refused', { status: 401, body: 'unauthorized: nope' }, 'rejected', 'PH5002'],
     ['a registry that is down', { status: 502, body: 'bad gateway' }, 'unavailable', 'PH5001'],
