@@ -228,24 +228,26 @@ async function askEngines(
   { drivers, scrub }: Pick<PreviewPorts, 'drivers' | 'scrub'>,
   signal: AbortSignal,
 ): Promise<EngineNote[]> {
-  const used = new Set(
-    policies.flatMap((policy) => {
-      const targets = targetsOf(policy, providers)
-      return targets.ok ? targets.targets.map(({ provider }) => provider.name) : []
-    }),
-  )
+  const uses = policies.flatMap((policy) => {
+    const targets = targetsOf(policy, providers)
+    return targets.ok ? targets.targets : []
+  })
   const ask = async (provider: Provider): Promise<EngineNote> => {
     const { name } = provider
     const failed = (code: Code, message: string): EngineNote => ({
       provider: name,
       ignored: [],
+      doubtfulScopes: [],
       error: { code, message: scrub(message) },
     })
     try {
-      const { version, ignored = [] } = await withDeadline(ENGINE_MS, signal, async (during) =>
-        (await drivers.engine(provider)).abilities(during),
-      )
-      return { provider: name, version, ignored }
+      const {
+        version,
+        ignored = [],
+        doubtfulScopes = [],
+      } = await withDeadline(ENGINE_MS, signal, async (during) => (await drivers.engine(provider)).abilities(during))
+      const wanted = new Set(uses.filter((use) => use.provider.name === name).map(({ scope }) => scope))
+      return { provider: name, version, ignored, doubtfulScopes: doubtfulScopes.filter((scope) => wanted.has(scope)) }
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (error instanceof EdgeError || error instanceof OperatorError) return failed(error.code, error.message)
@@ -253,7 +255,9 @@ async function askEngines(
       throw error
     }
   }
-  return await Promise.all(providers.filter(({ name, enabled }) => enabled && used.has(name)).map(ask))
+  return await Promise.all(
+    providers.filter(({ name, enabled }) => enabled && uses.some((use) => use.provider.name === name)).map(ask),
+  )
 }
 
 function itemsOf({ tasks, skips }: Extract<Choice, { kind: 'chosen' }>): Preview['items'] {

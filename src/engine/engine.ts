@@ -1,6 +1,7 @@
 import type { Code } from '../model/codes.ts'
 import type { Instant } from '../model/duration.ts'
 import type { Claims } from '../model/evidence.ts'
+import type { Scope } from '../model/provider.ts'
 import type { Job, JobProgress, Order, Verdict } from '../model/task.ts'
 import type { Secret } from '../model/secret.ts'
 
@@ -32,6 +33,8 @@ export interface Abilities {
   readonly version?: string | undefined
   /** Settings of the Provider that this version would drop without a word, as a person would write them. */
   readonly ignored?: readonly string[]
+  /** Scopes that this version may not know; it would refuse the job. */
+  readonly doubtfulScopes?: readonly Scope[]
 }
 
 /** What only a closer look at an engine shows. */

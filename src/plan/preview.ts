@@ -1,5 +1,6 @@
 import type { Blob, Digest } from '../model/artifact.ts'
 import type { Code } from '../model/codes.ts'
+import type { Scope } from '../model/provider.ts'
 
 /** What a run of one policy would do now, with `plan --config`. */
 export interface Preview {
@@ -47,6 +48,8 @@ export interface EngineNote {
   readonly version?: string | undefined
   /** Settings of the Provider that it would drop without a word, as a person would write them. */
   readonly ignored: readonly string[]
+  /** Scopes that a policy wants of it and that it may refuse. */
+  readonly doubtfulScopes: readonly Scope[]
 }
 
 /** What all previews come to. */

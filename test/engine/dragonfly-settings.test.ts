@@ -155,6 +155,7 @@ describe('abilities', () => {
         clusters: ['cluster-1'],
         version: '>= 2.2.3',
         ignored: ['peers.ips (known since 2.3.1)'],
+        doubtfulScopes: [],
       })
     },
   )

@@ -166,11 +166,13 @@ describe('what engines told', () => {
     provider: 'dragonfly-eu',
     version: '>= 2.1.57',
     ignored: ['peers.count (known since 2.2.3)', 'options.tag (known since 2.0.3)'],
+    doubtfulScopes: ['all_seed_peers'],
   }
-  const well: EngineNote = { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [] }
+  const well: EngineNote = { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [], doubtfulScopes: [] }
   const silent: EngineNote = {
     provider: 'kraken',
     ignored: [],
+    doubtfulScopes: [],
     error: { code: 'PH5001', message: 'connect <b>refused</b>\u001b[2J' },
   }
   const told = { ...context, engines: [old, well, silent] }
@@ -180,6 +182,9 @@ describe('what engines told', () => {
   it('is a warning for what would be ignored and a note for who could not be asked, in text', () => {
     const lines = renderText(changed, [], told, (_, plain) => plain).split('\n')
     expect(lines).toContain(`warning ${ignores}`)
+    expect(lines).toContain(
+      'warning dragonfly-eu: this manager (>= 2.1.57) may refuse the scope all_seed_peers (PH3007), known since 2.1.66',
+    )
     expect(lines).toContain(
       'note kraken: could not be asked what it would ignore: PH5001 connect <b>refused</b>\\u{1b}[2J',
     )
@@ -192,6 +197,7 @@ describe('what engines told', () => {
     for (const previews of [[], [preview(items)]]) {
       const output = renderMarkdown(changed, previews, told)
       expect(output).toMatch(/^- \*\*Warning\*\* dragonfly-eu: this manager .* ignores peers\.count .*options\.tag/m)
+      expect(output).toMatch(/^- \*\*Warning\*\* dragonfly-eu: this manager .* may refuse the scope all/m)
       expect(output).toMatch(/^- \*\*Note\*\* kraken: could not be asked/m)
       expect(output).not.toContain('<b>')
     }
@@ -199,9 +205,15 @@ describe('what engines told', () => {
 
   it('is all there in JSON', () => {
     expect(JSON.parse(renderJson(changed, [], told)).engines).toEqual([
-      { provider: 'dragonfly-eu', version: '>= 2.1.57', ignored: old.ignored, error: null },
-      { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [], error: null },
-      { provider: 'kraken', version: null, ignored: [], error: silent.error },
+      {
+        provider: 'dragonfly-eu',
+        version: '>= 2.1.57',
+        ignored: old.ignored,
+        doubtfulScopes: old.doubtfulScopes,
+        error: null,
+      },
+      { provider: 'dragonfly-us', version: '> 2.5.1', ignored: [], doubtfulScopes: [], error: null },
+      { provider: 'kraken', version: null, ignored: [], doubtfulScopes: [], error: silent.error },
     ])
   })
 })
@@ -302,7 +314,7 @@ describe('a plan as JSON', () => {
   it('has a version, a summary and every change', () => {
     const document = JSON.parse(renderJson(changed, [preview([item('a')])], context))
     expect(document).toMatchObject({
-      formatVersion: '1.2',
+      formatVersion: '1.3',
       base: 'origin/main',
       commit: 'abc',
       warmth: null,

@@ -30,7 +30,15 @@ export async function checkProvider(
     for (const order of emptyOrders(provider, uses)) await engine.jobs(order, during)
     const version = provider.vendor === 'dragonfly' ? abilities.version : undefined
     const detail = [health.detail, abilitiesText(abilities), ...expiryText(provider)].join('; ')
-    return { detail, version, warnings: [...abilityWarnings(abilities), ...providerTraps(provider, abilities)] }
+    return {
+      detail,
+      version,
+      warnings: [
+        ...abilityWarnings(abilities),
+        ...scopeWarnings(uses, abilities),
+        ...providerTraps(provider, abilities),
+      ],
+    }
   })
   return { ...found, warnings: [...found.warnings, ...warnings] }
 }
@@ -68,6 +76,16 @@ function abilitiesText({ version, evidence, clusters, taskIds }: Abilities & Ins
     ...(clusters.length > 0 ? [`clusters ${clusters.join(', ')}`] : []),
     ...(taskIds === undefined ? [] : [`task ids ${taskIds}`]),
   ].join(', ')
+}
+
+function scopeWarnings(uses: readonly Target[], { doubtfulScopes = [] }: Abilities): string[] {
+  const wanted = new Set(uses.map(({ scope }) => scope))
+  return doubtfulScopes
+    .filter((scope) => wanted.has(scope))
+    .map(
+      (scope) =>
+        `this version may not know the scope ${scope}, and would refuse it (PH3007): managers know it since 2.1.66`,
+    )
 }
 
 function abilityWarnings({ evidence, ignored = [], warnings = [] }: Abilities & Inspection): string[] {

@@ -2,6 +2,7 @@ import { verdictOf, type Question } from './claims.ts'
 import { ClusterList, chooseClusters } from './clusters.ts'
 import {
   asksHosts,
+  doubtfulScopes,
   ignoredSettings,
   looksAtKnownAges,
   settingText,
@@ -124,6 +125,7 @@ class Dragonfly implements Engine {
       clusters: clusters.map(({ name }) => name),
       version: echo && versionOf(echo),
       ignored: echo ? ignoredSettings(echo, sent).map(settingText) : [],
+      doubtfulScopes: echo ? doubtfulScopes(echo) : [],
     }
   }
 

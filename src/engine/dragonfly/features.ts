@@ -1,3 +1,5 @@
+import type { Scope } from '../../model/provider.ts'
+
 /**
  * What a manager shows of itself when it echoes the `args` of a job: they are its own, parsed and defaulted, and what it
  * does not know it drops without a word (contracts/dragonfly.md §3.4).
@@ -73,6 +75,11 @@ export function looksAtKnownAges({ keys }: Echo): boolean {
  */
 export function ignoredSettings({ keys }: Echo, sent: Readonly<Record<string, unknown>>): Setting[] {
   return SETTINGS.filter(({ arg }) => sent[arg] !== undefined && sent[arg] !== false && !keys.has(arg))
+}
+
+/** Scopes that came with 2.1.66, where the echo fits a manager before it: none shows before 2.2.1 which one it is. */
+export function doubtfulScopes({ keys }: Echo): readonly Scope[] {
+  return keys.has('piece_length') ? [] : ['all_seed_peers']
 }
 
 /** `peers.ips (known since 2.3.1)` */

@@ -21,13 +21,13 @@ import { brokenOf, summaryLine, type PlanContext } from './words.ts'
  *   `reason`; `leftOut[]` of `reference`, `reason`, `count`
  * - `providers[]`: `provider`, `images`, `files` (since 1.2), `sizeBytes` to preheat in all
  * - `engines[]` (since 1.1): `provider`, `version` (null: not told), `ignored[]` (settings that it would drop without a
- *   word), `error` (null, or `code` and `message`: it could not be asked)
+ *   word), `doubtfulScopes[]` (since 1.3; wanted ones that it may refuse), `error` (null, or `code` and `message`: it could not be asked)
  */
 export function renderJson(plan: Plan, previews: readonly Preview[], context: PlanContext): string {
   const { images, files, sizeBytes, skipped, providers } = totals(previews)
   const count = (action: Change['action']) => plan.changes.filter((one) => one.action === action).length
   const document = {
-    formatVersion: '1.2',
+    formatVersion: '1.3',
     base: context.base ?? null,
     commit: plan.config.commit,
     instance: context.instance ?? null,
@@ -85,10 +85,11 @@ export function renderJson(plan: Plan, previews: readonly Preview[], context: Pl
       leftOut: leftOut.map(({ reference, reason, count }) => ({ reference, reason, count })),
     })),
     providers,
-    engines: context.engines.map(({ provider, version, ignored, error }) => ({
+    engines: context.engines.map(({ provider, version, ignored, doubtfulScopes, error }) => ({
       provider,
       version: version ?? null,
       ignored,
+      doubtfulScopes,
       error: error ?? null,
     })),
   }

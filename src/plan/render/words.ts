@@ -27,14 +27,16 @@ export interface EngineRemark {
 
 /** A warning for settings that an engine ignores, a note for one that could not be asked. */
 export function remarksOf(engines: readonly EngineNote[]): EngineRemark[] {
-  return engines.flatMap(({ provider, error, version, ignored }): EngineRemark[] => {
+  return engines.flatMap(({ provider, error, version, ignored, doubtfulScopes }): EngineRemark[] => {
     if (error !== undefined) {
       const text = `${provider}: could not be asked what it would ignore: ${error.code} ${error.message}`
       return [{ severity: 'note', text }]
     }
-    if (ignored.length === 0) return []
-    const text = `this manager (${version ?? 'version not told'}) ignores ${ignored.join(', ')}`
-    return [{ severity: 'warning', text: `${provider}: ${text}` }]
+    const manager = `${provider}: this manager (${version ?? 'version not told'})`
+    return [
+      ...(ignored.length === 0 ? [] : [`${manager} ignores ${ignored.join(', ')}`]),
+      ...doubtfulScopes.map((scope) => `${manager} may refuse the scope ${scope} (PH3007), known since 2.1.66`),
+    ].map((text) => ({ severity: 'warning', text }))
   })
 }
 
