@@ -29,7 +29,7 @@ async function openPlace(): Promise<Place> {
     }),
     'projects/team/other.yaml': policyYaml('other', {
       project: 'team',
-      providers: [{ name: 'dragonfly-eu' }, { name: 'off' }],
+      providers: [{ name: 'dragonfly-eu', scope: 'all_seed_peers' }, { name: 'off' }],
     }),
   })
   await git(site.root, 'clone', '--quiet', site.repository.dir, 'checkout')
@@ -50,6 +50,9 @@ test('settings that the manager would ignore are warned of, each manager asked o
   expect(text, text.stderr).toMatchObject({ code: 0, stderr: '' })
   expect(text.stdout.split('\n')).toContain(
     'warning dragonfly-eu: this manager (>= 2.1.57) ignores options.application (known since 2.2.3)',
+  )
+  expect(text.stdout.split('\n')).toContain(
+    'warning dragonfly-eu: this manager (>= 2.1.57) may refuse the scope all_seed_peers (PH3007), known since 2.1.66',
   )
   expect(asked.filter((line) => line.startsWith('GET /oapi/v1/clusters'))).toHaveLength(1)
   expect(asked.filter((line) => line.startsWith('POST'))).toEqual([])
