@@ -76,7 +76,7 @@ export interface Composition {
  * @param current the settings as they are now. Those that `changesOf` calls live are asked for at every use, the others
  *   here and once
  * @param beat told each time that one of its loops turns
- * @throws {OperatorError} for a state that is in use or unusable
+ * @throws {OperatorError} for a state that is in use, unusable or another instance's
  */
 export async function openDaemon(
   current: () => Settings,
@@ -90,6 +90,7 @@ export async function openDaemon(
   let replicas = 1
   const { store, shared } = await openState(settings, emit)
   closers.use(store)
+  refuseOthers(await store.take(instance), settings)
   if (shared !== undefined)
     closers.use(
       await shared.join((workers) => {
@@ -152,11 +153,26 @@ async function openState(
 
 /**
  * What is remembered, read beside whoever works by it; undefined where nothing has been applied yet.
- * @throws {OperatorError} PH8003 when it cannot be read
+ * @throws {OperatorError} PH8003 when it cannot be read; PH8014 when it is another instance's
  */
-export async function openLedgerOf({ state }: Settings): Promise<Ledger | undefined> {
-  const { dir, databaseUrl } = state
-  return databaseUrl === undefined ? await openLedger(dir) : await openPostgresLedger(databaseUrl.reveal())
+export async function openLedgerOf(settings: Settings): Promise<Ledger | undefined> {
+  const { dir, databaseUrl } = settings.state
+  const ledger = databaseUrl === undefined ? await openLedger(dir) : await openPostgresLedger(databaseUrl.reveal())
+  if (ledger === undefined) return undefined
+  try {
+    refuseOthers(await ledger.instance(), settings)
+  } catch (error) {
+    await ledger[Symbol.asyncDispose]()
+    throw error
+  }
+  return ledger
+}
+
+/** Schedules, warmth and reports of one instance are not another's. @param owner undefined: nobody's yet */
+function refuseOthers(owner: string | undefined, { instance, state }: Settings): void {
+  if (owner === undefined || owner === instance) return
+  const place = state.databaseUrl === undefined ? `the state in ${state.dir}` : 'the state in the database'
+  throw new OperatorError('PH8014', `${place} is of the instance ${owner}, and metadata.name is ${instance}`)
 }
 
 /** What reads it; what else than the commit decides about its meaning is the part of it that is looked at, and we. */

@@ -226,6 +226,10 @@ export const codes = {
     remedy:
       'It lies aside to be looked at; PreheatRuns that were used up are read from the reports, schedules count from now. Look at the disk.',
   },
+  PH8014: {
+    title: 'state of another instance',
+    remedy: 'Give each instance a state.dir, or a database, of its own; to go on with this one set metadata.name back.',
+  },
 
   PH9001: {
     title: 'not built yet',

@@ -69,6 +69,19 @@ export class KyselyStore implements Store {
     this.#flavour = flavour
   }
 
+  async instance(): Promise<string | undefined> {
+    return (await this.#db.selectFrom('instance').select('name').executeTakeFirst())?.name
+  }
+
+  async take(instance: string): Promise<string> {
+    await this.#db
+      .insertInto('instance')
+      .values({ id: 1, name: instance })
+      .onConflict((on) => on.doNothing())
+      .execute()
+    return (await this.instance()) ?? instance
+  }
+
   applied(): Promise<Applied | undefined> {
     // Both tables as of one moment: the reader may be another process than the writer.
     return this.#db

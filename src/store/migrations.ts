@@ -2,12 +2,14 @@ import { Migrator, sql, type Kysely, type Migration } from 'kysely'
 import { OperatorError } from '../model/errors.ts'
 import { initial } from './migrations/0001-initial.ts'
 import { workers } from './migrations/0002-workers.ts'
+import { instance } from './migrations/0003-instance.ts'
 import type { Tables } from './tables.ts'
 
 /** By name, in the order in which they run. One that was released never changes. */
 const migrations: Readonly<Record<string, Migration>> = {
   '0001-initial': initial,
   '0002-workers': workers,
+  '0003-instance': instance,
 }
 
 const NEWEST = Object.keys(migrations).at(-1)!

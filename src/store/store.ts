@@ -109,6 +109,12 @@ export interface UnsentReport {
  * one transaction and durable when it resolves.
  */
 export interface Store extends AsyncDisposable {
+  /** Whose state this is; undefined while it is nobody's. */
+  instance(): Promise<string | undefined>
+
+  /** Makes it this instance's where it is nobody's, for ever. @returns whose it is */
+  take(instance: string): Promise<string>
+
   /**
    * Undefined before the first apply. The very same values as before while nobody applied another configuration:
    * nothing of it may be changed.
@@ -283,6 +289,7 @@ export interface Store extends AsyncDisposable {
 /** What can be asked of the state while daemons live by it. */
 export type Ledger = Pick<
   Store,
+  | 'instance'
   | 'applied'
   | 'schedules'
   | 'usedRuns'

@@ -3,6 +3,8 @@
  * query filters or orders by is a column, the rest is the JSON of the model's own value in `body`.
  */
 export interface Tables {
+  /** Whose state it is. One row at most. */
+  readonly instance: { readonly id: 1; readonly name: string }
   /** One row at most. */
   readonly applied: { readonly id: 1; readonly body: string }
   readonly objects: { readonly key: string; readonly body: string }

@@ -1,7 +1,10 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { executions } from '../../src/commands/executions.ts'
 import { invalidate } from '../../src/commands/invalidate.ts'
 import { logs } from '../../src/commands/logs.ts'
+import { once } from '../../src/commands/once.ts'
 import { reconcile } from '../../src/commands/reconcile.ts'
 import { resume } from '../../src/commands/resume.ts'
 import { schedule } from '../../src/commands/schedule.ts'
@@ -27,6 +30,7 @@ const ID = '20261121T020000Z-3f9a1c07'
 async function left(databaseUrl: string | undefined, scheduled: PreheatPolicy = scheduledPolicy('0 2 * * *')) {
   const site = await openControlSite(databaseUrl && DATABASE_URL)
   const store = databaseUrl ? (await openPostgresStore(databaseUrl)).store : await openEmbeddedStore(site.stateDir)
+  await store.take('eu')
   const broken = {
     severity: 'error',
     code: 'PH2001',
@@ -58,6 +62,7 @@ async function left(databaseUrl: string | undefined, scheduled: PreheatPolicy = 
   return {
     io: io(),
     second: io(),
+    stateDir: site.stateDir,
     text,
     json: { ...text, output: 'json' } as const,
     [Symbol.asyncDispose]: () => site[Symbol.asyncDispose](),
@@ -112,6 +117,25 @@ function describesAState(newUrl: () => Promise<string> | undefined): void {
       ],
     })
     expect(io.stderr).toContain('no daemon runs')
+  })
+
+  test('what another instance left is refused, whether it is to be read or worked by', async () => {
+    const url = await newUrl()
+    await using place = await left(url)
+    const us = join(dirname(place.text.config), 'us.yaml')
+    await writeFile(us, (await readFile(place.text.config, 'utf8')).replace('name: eu', 'name: us'))
+    const refused = {
+      code: 'PH8014',
+      message: `the state in ${url ? 'the database' : place.stateDir} is of the instance eu, and metadata.name is us`,
+    }
+    const work = (config: string) =>
+      once({ config, output: 'text', wait: false, allowUnverified: false }, place.io, signal)
+
+    await expect(status({ ...place.text, config: us }, place.io, signal)).rejects.toMatchObject(refused)
+    await expect(work(us)).rejects.toMatchObject(refused)
+    // Nothing is held of it: the instance whose it is comes as far as its source, which is not there.
+    expect(await work(place.text.config)).toBe(1)
+    expect(place.io.stderr).toContain('PH4007')
   })
 
   test('schedule computes the next slots, those after a suspension', async () => {

@@ -26,6 +26,19 @@ const RUNNING = { ...EU, kind: 'running' } as const
 
 /** What every store must do. Each implementation's test file is one call of this. */
 export function describesAStore(newPlace: NewPlace): void {
+  test('it belongs to the instance that took it first, for ever', async () => {
+    await using place = await newPlace()
+    {
+      await using store = await place.open()
+      expect(await store.instance()).toBeUndefined()
+      expect(await store.take('eu')).toBe('eu')
+      expect(await store.take('us')).toBe('eu')
+    }
+    await using later = await place.open()
+    expect(await later.instance()).toBe('eu')
+    expect(await later.take('eu')).toBe('eu')
+  })
+
   describe('the configuration in force', () => {
     test('there is none before the first apply', async () => {
       await using place = await newPlace()

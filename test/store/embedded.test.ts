@@ -157,7 +157,7 @@ describe('the embedded store', () => {
       await (await openEmbeddedStore(folder.path))[Symbol.asyncDispose]()
       write(folder.path, `insert into kysely_migration values ('0999-future', '2030-01-01T00:00:00.000Z')`)
 
-      const refused = { code: 'PH8003', message: expect.stringMatching(/0999-future.*newer than 0002-workers/) }
+      const refused = { code: 'PH8003', message: expect.stringMatching(/0999-future.*newer than 0003-instance/) }
       await expect(openEmbeddedStore(folder.path)).rejects.toMatchObject(refused)
       await expect(openLedger(folder.path)).rejects.toMatchObject(refused)
 
