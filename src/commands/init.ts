@@ -1,7 +1,8 @@
-import { cp, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { cp, readdir, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { OperatorError } from '../model/errors.ts'
+import { makeFolder } from '../folder.ts'
+import { excerpt, OperatorError } from '../model/errors.ts'
 import { exit, type Exit, type Io } from './command.ts'
 
 /** Below the folder; a folder that begins with a dot is none of the configuration. */
@@ -23,7 +24,9 @@ export async function init(dir: string, { output }: InitOptions, io: Io, signal:
   const written: string[] = []
   for (const [path, text] of Object.entries(FILES)) {
     signal.throwIfAborted()
-    await mkdir(dirname(join(folder, path)), { recursive: true })
+    await makeFolder(dirname(join(folder, path))).catch((error: unknown) => {
+      throw new OperatorError('PH8114', excerpt(error instanceof Error ? error.message : String(error), 1000))
+    })
     await writeFile(join(folder, path), text, { flag: 'wx' })
     written.push(shown(join(folder, path)))
   }

@@ -1,4 +1,4 @@
-import { mkdir, readFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemClock } from '../clock.ts'
 import type { Closers } from '../closers.ts'
@@ -6,6 +6,7 @@ import { ConfigReader } from '../config/reader.ts'
 import { formatProblem } from '../config/render-problems.ts'
 import { Daemon, type Loop } from '../daemon.ts'
 import { OpenDrivers } from '../drivers.ts'
+import { makeFolder } from '../folder.ts'
 import { openFolderSource } from '../git/folder.ts'
 import { openGitSource } from '../git/mirror.ts'
 import { openFolderPublisher, openGitPublisher } from '../git/publish.ts'
@@ -16,7 +17,7 @@ import { logTo, openLog } from '../observe/log.ts'
 import { progressTo } from '../observe/progress.ts'
 import { openSecrets, type Secrets } from '../secrets.ts'
 import { readSettings, type Settings } from '../settings.ts'
-import { openEmbeddedStore, openLedger } from '../store/embedded.ts'
+import { openEmbeddedStore, openLedger, usable } from '../store/embedded.ts'
 import { openPostgresLedger, openPostgresStore, type SharedStore } from '../store/postgres.ts'
 import type { Ledger, Store } from '../store/store.ts'
 import { version } from '../version.ts'
@@ -98,7 +99,7 @@ export async function openDaemon(
       }),
     )
   const mirrors = join(state.dir, 'git')
-  await mkdir(mirrors, { recursive: true, mode: 0o700 })
+  await usable(state.dir, () => makeFolder(mirrors, 0o700))
   const daemon = new Daemon({
     election: shared,
     beat,

@@ -1,6 +1,7 @@
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import pLimit from 'p-limit'
+import { makeFolder } from '../folder.ts'
 import { excerpt } from '../model/errors.ts'
 import { SourceError } from '../model/source.ts'
 import { initMirror } from './objects.ts'
@@ -57,7 +58,7 @@ export class MirrorFolder {
       if (stamp !== this.#stamp) await this.#moveAside()
       else await removeLeftovers(this.gitDir)
       await rm(this.scratch, { recursive: true, force: true })
-      await mkdir(this.scratch, { recursive: true, mode: 0o700 })
+      await makeFolder(this.scratch, 0o700)
     } catch (error) {
       throw unusable(error)
     }
@@ -73,7 +74,7 @@ export class MirrorFolder {
     const parent = dirname(this.gitDir)
     const prefix = `${basename(this.gitDir)}.broken-`
     try {
-      await mkdir(parent, { recursive: true })
+      await makeFolder(parent)
       const older = (await readdir(parent)).filter((name) => name.startsWith(prefix))
       const number = Math.max(0, ...older.map((name) => Number(name.slice(prefix.length)) || 0)) + 1
       await rename(this.gitDir, join(parent, `${prefix}${number}`))

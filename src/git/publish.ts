@@ -1,6 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { mkdir, open, readFile, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
+import { makeFolder } from '../folder.ts'
 import { excerpt } from '../model/errors.ts'
 import { SourceError, type Edit, type Publisher } from '../model/source.ts'
 import type { GitAuth } from '../model/auth.ts'
@@ -237,7 +238,7 @@ async function replaceFile(dir: string, path: string, text: string): Promise<voi
   const parent = dirname(target)
   const temporary = join(parent, `.${randomUUID()}.tmp`)
   try {
-    await mkdir(parent, { recursive: true })
+    await makeFolder(parent)
     const [root, real] = [await realpath(dir), await realpath(parent)]
     if (real !== root && !real.startsWith(root + sep)) throw new Error(`${path} leads out of the folder`)
     const file = await open(temporary, 'wx')

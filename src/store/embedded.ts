@@ -1,7 +1,8 @@
 import Database from 'libsql'
 import { Kysely, SqliteAdapter, SqliteDialect, type Driver } from 'kysely'
-import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { chmod, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { makeFolder } from '../folder.ts'
 import { excerpt, OperatorError } from '../model/errors.ts'
 import { DurableDriver, openLog } from './durable-driver.ts'
 import { alone } from './flavour.ts'
@@ -33,7 +34,7 @@ export async function openEmbeddedStore(
   const folder = resolve(dir)
   const file = join(folder, 'state.db')
   return usable(folder, async () => {
-    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await makeFolder(folder, 0o700)
     const unlock = await lock(folder)
     try {
       const db = await openSound(file, unlock).catch(async (error: unknown) => {
@@ -183,7 +184,8 @@ function isErrno(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-async function usable<T>(folder: string, work: () => Promise<T>): Promise<T> {
+/** Does something in a state folder. @throws {OperatorError} PH8003 where the folder or its files do not let it */
+export async function usable<T>(folder: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {

@@ -79,6 +79,13 @@ test('a file that the machine does not let be written is named with what to do, 
   expect(explainError(Object.assign(new Error('ENOENT: a bug of ours'), { code: 'ENOENT' }))).toBeUndefined()
 })
 
+test('where no folder can be made is said, and that has an end', async () => {
+  await expect(init('/proc/preheatd', text, new MemoryIo(), signal)).rejects.toMatchObject({
+    code: 'PH8114',
+    message: 'no folder can be made in /proc',
+  })
+})
+
 test('a folder in which something is, or a file, is refused and left alone', async () => {
   await using place = await temporaryFolder()
   const file = join(place.path, 'README.md')

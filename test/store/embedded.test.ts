@@ -212,6 +212,13 @@ describe('the embedded store', () => {
       })
     })
 
+    test('a folder where none can be made is refused, and that has an end', async () => {
+      await expect(openEmbeddedStore('/proc/preheatd/state')).rejects.toMatchObject({
+        code: 'PH8003',
+        message: 'the state in /proc/preheatd/state cannot be used: no folder can be made in /proc',
+      })
+    })
+
     test.each<[string, (file: string) => Promise<void>, RegExp]>([
       ['no database', (file) => writeFile(file, 'all work and no play\n'.repeat(500)), /not a database/],
       ['cut short', (file) => truncate(file, 8192), /malformed|short read|disk I\/O/],
