@@ -1,4 +1,3 @@
-import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import type { Drivers } from '../execution/loop.ts'
 import { codes } from '../model/codes.ts'
@@ -11,6 +10,7 @@ import { checkReports, checkSource } from './check/surroundings.ts'
 import { versionTraps } from './check/traps.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import { loadSettings, openDrivers, openSecretsOf } from './open.ts'
+import { scratchFolder } from './scratch.ts'
 
 export interface CheckOptions {
   readonly config: string
@@ -25,7 +25,7 @@ export async function check(options: CheckOptions, io: Io, signal: AbortSignal):
   const settings = await loadSettings(options.config, io)
   const secrets = openSecretsOf(settings, io)
   // Not the daemon's own mirrors: it may be at work in them.
-  const scratch = tmp.dirSync({ unsafeCleanup: true, prefix: 'preheatd-check' })
+  const scratch = scratchFolder('check')
   try {
     await using closers = new Closers()
     const drivers = closers.use(openDrivers(secrets))

@@ -1,4 +1,3 @@
-import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import { systemClock } from '../clock.ts'
 import { explain as explainPolicy } from '../explain.ts'
@@ -9,6 +8,7 @@ import type { Settings } from '../settings.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import { openDrivers, openLedgerOf, openSecretsOf, openSource, readerOf } from './open.ts'
 import { besideDaemon, type OperatorOptions } from './operator.ts'
+import { scratchFolder } from './scratch.ts'
 
 /**
  * Why a policy's artifacts are in or out, and why it does not run: asked of the daemon that lives here, or found out
@@ -44,7 +44,7 @@ async function explainHere(
   const ledger = await openLedgerOf(settings)
   if (ledger !== undefined) closers.use(ledger)
   const scrub = secrets.scrubber()
-  const scratch = tmp.dirSync({ unsafeCleanup: true, prefix: 'preheatd-explain' })
+  const scratch = scratchFolder('explain')
   try {
     await using source = openSource(settings, secrets, scratch.name)
     const ports = { source, reader: readerOf(settings), drivers, ledger, now: systemClock.now(), scrub }

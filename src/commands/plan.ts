@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import tmp from 'tmp'
 import { choose, type Choice } from '../execution/choose.ts'
 import { CannotBegin, newExecution, openRuns } from '../begin.ts'
 import { Closers } from '../closers.ts'
@@ -36,6 +35,7 @@ import { ConfigReader } from '../config/reader.ts'
 import { loadSettings, openDrivers, openLedgerOf, openPublisher, openSecretsOf, readerOf } from './open.ts'
 import { userName } from './operator.ts'
 import { loadFolder, problemsText } from './validate.ts'
+import { scratchFolder } from './scratch.ts'
 
 export interface PlanOptions {
   readonly base?: string
@@ -129,7 +129,7 @@ async function preview(
 
   async function reportedWarmth(): Promise<string> {
     // Not the daemon's own mirror: it may be at work in it.
-    const scratch = tmp.dirSync({ unsafeCleanup: true, prefix: 'preheatd-plan' })
+    const scratch = scratchFolder('plan')
     try {
       await using publisher = openPublisher(settings, secrets, scratch.name)
       const text = await publisher.read('status.yaml', signal)

@@ -1,4 +1,3 @@
-import tmp from 'tmp'
 import { Closers } from '../closers.ts'
 import { systemClock } from '../clock.ts'
 import { warmth } from '../execution/warmth.ts'
@@ -15,6 +14,7 @@ import type { Ledger } from '../store/store.ts'
 import { exit, type Exit, type Io } from './command.ts'
 import { openDrivers, openLedgerOf, openSecretsOf, openSource, readerOf } from './open.ts'
 import { besideDaemon, type OperatorOptions } from './operator.ts'
+import { scratchFolder } from './scratch.ts'
 
 export interface WarmOptions extends OperatorOptions {
   readonly provider?: string
@@ -96,7 +96,7 @@ async function declared(
 ): Promise<readonly Located[]> {
   const applied = await ledger.applied()
   if (applied !== undefined) return applied
-  const scratch = tmp.dirSync({ unsafeCleanup: true, prefix: 'preheatd-warm' })
+  const scratch = scratchFolder('warm')
   try {
     await using source = openSource(settings, secrets, scratch.name)
     const tree = await source.fetch(await source.observe(signal), signal)

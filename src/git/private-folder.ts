@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ const LEFT_BEHIND_MS = 60 * 60_000
 
 /**
  * Runs `work` with a folder (0700) that holds these files (0600), for a program that reads them from nowhere else; it is
- * gone afterwards. What a killed process left there is removed an hour later.
+ * gone afterwards, and when the process exits meanwhile. What a killed process left there is removed an hour later.
  * @param purpose a word of the folder's name, and of what is said when it cannot be made
  * @throws {SourceError} when the folder cannot be made
  */
@@ -27,6 +28,10 @@ export async function withPrivateFolder<T>(
     if (!/^[\w./+-]+$/.test(made)) throw new Error(`TMPDIR must be of letters, digits and ._+-/: ${made}`)
     return made
   })
+  const removeAtOnce = () => {
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.once('exit', removeAtOnce)
   try {
     await written(purpose, async () => {
       for (const [name, content] of Object.entries(files))
@@ -34,6 +39,7 @@ export async function withPrivateFolder<T>(
     })
     return await work(folder)
   } finally {
+    process.off('exit', removeAtOnce)
     await rm(folder, { recursive: true, force: true })
   }
 }
