@@ -227,7 +227,7 @@ Examples:
     .addOption(output(['text', 'json']))
     .addHelpText(
       'after',
-      '\nReads the policy at the tip of the source. Asks the daemon that lives on the state folder, if there is one.\n\nExample:\n  $ preheatd explain library/release-images app:v1-rc1',
+      '\nReads the policy at the tip of the source. Asks the daemon that lives on the state folder, if there is one.\nExits with 1 where the registry does not list the artifact.\n\nExample:\n  $ preheatd explain library/release-images app:v1-rc1',
     )
     .action(
       async (policy: string, artifact: string | undefined, options: { config: string; output: 'text' | 'json' }) => {

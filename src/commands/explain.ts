@@ -1,7 +1,7 @@
 import { Closers } from '../closers.ts'
 import { systemClock } from '../clock.ts'
 import { explain as explainPolicy } from '../explain.ts'
-import { EdgeError, OperatorError } from '../model/errors.ts'
+import { EdgeError, excerpt, OperatorError } from '../model/errors.ts'
 import type { ExplanationView, VerdictView } from '../model/operations.ts'
 import { referenceText } from '../model/reference.ts'
 import type { Settings } from '../settings.ts'
@@ -14,6 +14,7 @@ import { scratchFolder } from './scratch.ts'
  * Why a policy's artifacts are in or out, and why it does not run: asked of the daemon that lives here, or found out
  * without one.
  * @param artifact `app:v1`, `library/app@sha256:…`, a repository; undefined: all
+ * @throws {OperatorError} PH6003 for an artifact that the registry does not list
  */
 export async function explain(
   policy: string,
@@ -27,6 +28,8 @@ export async function explain(
       ? await daemon.explain(policy, artifact, signal)
       : await explainHere(policy, artifact, settings, io, signal)
     io.out(options.output === 'json' ? `${JSON.stringify(found, undefined, 2)}\n` : text(found, io))
+    if (artifact !== undefined && isEmpty(found) && found.blocked === undefined)
+      throw new OperatorError('PH6003', `the registry lists nothing that ${JSON.stringify(excerpt(artifact))} may mean`)
     return exit.ok
   })
 }
@@ -80,6 +83,10 @@ function text({ policy, file, line, why, blocked, unresolved, artifacts, files }
     lines.push('', `${bold(one.file)}  in`, `  ${mark.in} ${'file'.padEnd(18)} the policy names it${at}`)
     for (const { provider, action, reason } of one.targets) lines.push(`  > ${provider}: ${action}, ${reason}`)
   }
-  if (artifacts.length === 0 && files.length === 0) lines.push('', 'nothing that the registry lists is meant by that')
+  if (artifacts.length === 0 && files.length === 0) lines.push('', 'the registry lists nothing of that')
   return `${lines.join('\n')}\n`
+}
+
+function isEmpty({ artifacts, files }: ExplanationView): boolean {
+  return artifacts.length === 0 && files.length === 0
 }

@@ -67,6 +67,18 @@ function describesQuestions(memory: string, newUrl: () => Promise<string> | unde
     expect(io.stdout).toMatch(/> dragonfly-eu: skip, AlreadyWarm/)
   })
 
+  test('explain of what the registry does not list fails, and says so', { timeout: 60_000 }, async () => {
+    await using one = await place(await newUrl())
+    const io = one.io()
+
+    await expect(explain('team/release', 'app:v9', one.options, io, signal)).rejects.toMatchObject({
+      code: 'PH6003',
+      message: 'the registry lists nothing that "app:v9" may mean',
+    })
+
+    expect(io.stdout).toContain('team/release')
+  })
+
   test('plan knows what is warm', { timeout: 60_000 }, async () => {
     await using one = await place(await newUrl())
     const [before, after] = [one.io(), one.io()]
