@@ -65,7 +65,10 @@ export async function plan(dir: string, options: PlanOptions, io: Io, signal: Ab
   return options.detailedExitcode && !isEmpty(changes) ? exit.changes : exit.ok
 }
 
-/** What is in force once a revision of the folder's own repository has been applied. */
+/**
+ * What is in force once a revision of the folder's own repository has been applied.
+ * @throws {OperatorError} PH4002 where there is no such revision
+ */
 async function appliedAt(
   dir: string,
   rev: string,
@@ -73,7 +76,12 @@ async function appliedAt(
   now: Instant,
   signal: AbortSignal,
 ): Promise<Applied> {
-  const config = await readConfig(await openRevision(dir, rev, '.', signal), reader, signal)
+  const tree = await openRevision(dir, rev, '.', signal).catch((error: unknown) => {
+    if (!(error instanceof SourceError) || error.code !== 'PH4002') throw error
+    const help = 'Name a revision of the repository that holds the folder, and fetch it first where it is a remote’s.'
+    throw new OperatorError(error.code, error.message, { help, cause: error })
+  })
+  const config = await readConfig(tree, reader, signal)
   const { objects, problems } = makePlan(config, undefined, now)
   return { config: config.config, appliedAt: now, objects, problems }
 }

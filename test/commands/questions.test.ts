@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { explainError } from '../../src/commands/command.ts'
 import { explain } from '../../src/commands/explain.ts'
 import { plan } from '../../src/commands/plan.ts'
 import { preheat } from '../../src/commands/preheat.ts'
@@ -77,6 +78,18 @@ function describesQuestions(memory: string, newUrl: () => Promise<string> | unde
     })
 
     expect(io.stdout).toContain('team/release')
+  })
+
+  test('plan names what to do where there is no such base', { timeout: 60_000 }, async () => {
+    await using one = await place(await newUrl())
+    const path = join(one.site.root, 'checkout')
+    await git(one.site.root, 'clone', '--quiet', one.site.repository.dir, path)
+
+    const refused = plan(path, { base: 'gone', detailedExitcode: false, output: 'text' }, one.io(), signal)
+
+    expect(explainError(await refused.catch((error: unknown) => error))).toMatch(
+      /^error PH4002: .*\n {2}help: Name a revision of the repository that holds the folder/,
+    )
   })
 
   test('plan knows what is warm', { timeout: 60_000 }, async () => {
