@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { targetsOf } from './model/targets.ts'
 import { compactInstant, formatInstant, type Instant } from './model/duration.ts'
 import type { Clock } from './model/clock.ts'
+import type { Code } from './model/codes.ts'
 import type { Emit } from './model/events.ts'
 import type { Cause, ConfigCommit, Execution, Snapshot } from './model/execution.ts'
 import { endOfSuspension, policyAddress, type PreheatPolicy, type Refresh } from './model/policy.ts'
@@ -32,9 +33,15 @@ export interface BeginPorts {
 
 export type Selecting = Extract<Execution, { state: 'Selecting' }>
 
-/** Why an execution cannot begin. */
+/** Why an execution cannot begin; or that the policy is not there that somebody names. */
 export class CannotBegin extends Error {
   override readonly name = 'CannotBegin'
+  readonly code: Code
+
+  constructor(message: string, code: Code = 'PH8101') {
+    super(message)
+    this.code = code
+  }
 }
 
 /**
@@ -322,7 +329,7 @@ export async function beginManual(
 
 function policyNamed(name: string, { objects }: Applied): PreheatPolicy {
   const named = findPolicy(name, ofKind(objects, 'PreheatPolicy'))
-  if (!named.ok) throw new CannotBegin(named.message)
+  if (!named.ok) throw new CannotBegin(named.message, named.code)
   const { resource } = named.found
   if (!resource.enabled) throw new CannotBegin(`policy ${policyAddress(resource)} is disabled`)
   return resource

@@ -92,11 +92,8 @@ function policyNamed(name: string, { objects, stalled, problems }: Config): Loca
   if (named.ok) return named.found
   const broken = stalled.find(({ key }) => key?.endsWith(`/${name}`))
   const problem = problems.find(({ file, severity }) => file === broken?.file && severity === 'error')
-  throw new CannotBegin(
-    broken === undefined || problem === undefined
-      ? named.message
-      : `${name} is Stalled: ${problem.file}:${problem.line}: ${problem.code} ${problem.message}`,
-  )
+  if (broken === undefined || problem === undefined) throw new CannotBegin(named.message, named.code)
+  throw new CannotBegin(`${name} is Stalled: ${problem.file}:${problem.line}: ${problem.code} ${problem.message}`)
 }
 
 /** What is meant by `app`, `app:v1`, `library/app@sha256:…`; undefined: everything. */

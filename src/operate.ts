@@ -77,8 +77,8 @@ export class DaemonOperations implements Operations {
     await this.#store.suspend(this.#keyOf(policy), { by, reason, at: this.#clock.now() })
   }
 
-  async resume(policy: string | undefined): Promise<void> {
-    await this.#store.resume(this.#keyOf(policy))
+  async resume(policy: string | undefined): Promise<boolean> {
+    return await this.#store.resume(this.#keyOf(policy))
   }
 
   reconcile(): Promise<string | undefined> {
@@ -137,7 +137,7 @@ export class DaemonOperations implements Operations {
 
   #among(name: string, located: readonly Located<PreheatPolicy>[]): Located<PreheatPolicy> {
     const named = findPolicy(name, located)
-    if (!named.ok) throw new CannotBegin(named.message)
+    if (!named.ok) throw new CannotBegin(named.message, named.code)
     return named.found
   }
 

@@ -41,7 +41,7 @@ export function explainError(error: unknown): string | undefined {
     return `error ${error.code}: ${error.message}\n  help: ${error.help ?? codes[error.code].remedy}\n`
   }
   if (error instanceof SourceError || error instanceof EdgeError) return explained(error.code, error.message)
-  if (error instanceof CannotBegin) return explained('PH8101', error.message)
+  if (error instanceof CannotBegin) return explained(error.code, error.message)
   if (error instanceof Error && 'code' in error && REFUSED_FILE.has(error.code))
     return explained('PH8114', excerpt(error.message, 1000))
   return undefined

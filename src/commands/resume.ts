@@ -10,8 +10,11 @@ export async function resume(
   signal: AbortSignal,
 ): Promise<Exit> {
   return await throughDaemon(options.config, io, async (daemon) => {
-    await daemon.resume(policy, options.reason, signal)
-    say(`Resumed ${policy ?? 'all policies'}.`, { resumed: policy ?? 'all' }, options, io)
+    const changed = await daemon.resume(policy, options.reason, signal)
+    const unchanged =
+      policy === undefined ? 'no `suspend --all` is in force' : `nobody suspended ${policy} by its own name`
+    const text = changed ? `Resumed ${policy ?? 'all policies'}.` : `Unchanged: ${unchanged}.`
+    say(text, { resumed: policy ?? 'all', changed }, options, io)
     return exit.ok
   })
 }

@@ -34,7 +34,7 @@ export async function schedule(policy: string, options: ScheduleOptions, io: Io,
 async function slotsLeft(name: string, count: number, ledger: Ledger): Promise<string[]> {
   const objects = (await ledger.applied())?.objects ?? []
   const named = findPolicy(name, ofKind(objects, 'PreheatPolicy'))
-  if (!named.ok) throw new CannotBegin(named.message)
+  if (!named.ok) throw new CannotBegin(named.message, named.code)
   const policy = named.found.resource
   if (policy.trigger.type !== 'scheduled') throw new CannotBegin(`policy ${policyAddress(policy)} has no schedule`)
   if (!policy.enabled) throw new CannotBegin(`policy ${policyAddress(policy)} is disabled`)

@@ -39,7 +39,7 @@ export async function statusLeft(ledger: Ledger, { instance }: Settings): Promis
 export async function executionsLeft(ledger: Ledger, policy: string | undefined): Promise<ExecutionBody[]> {
   const applied = await ledger.applied()
   const named = policy === undefined ? undefined : findPolicy(policy, executables(applied?.objects ?? []))
-  if (named?.ok === false) throw new CannotBegin(named.message)
+  if (named?.ok === false) throw new CannotBegin(named.message, named.code)
   const { executions } = await factsOf(ledger, applied)
   return executions
     .filter(({ execution }) => named === undefined || execution.policyKey === named.found.key)

@@ -1,3 +1,4 @@
+import type { Code } from './codes.ts'
 import { policyAddress, type PreheatPolicy } from './policy.ts'
 import type { Located } from './resource.ts'
 
@@ -5,7 +6,8 @@ import type { Located } from './resource.ts'
 const NAMED = 10
 
 export type FoundPolicy =
-  { readonly ok: true; readonly found: Located<PreheatPolicy> } | { readonly ok: false; readonly message: string }
+  | { readonly ok: true; readonly found: Located<PreheatPolicy> }
+  | { readonly ok: false; readonly code: Code; readonly message: string }
 
 /** Those that `name` may mean: `library/release-images`, `release-images`, or the first with the registry before it. */
 export function policiesCalled<P extends Pick<PreheatPolicy, 'registry' | 'project' | 'name'>>(
@@ -27,8 +29,8 @@ export function findPolicy(name: string, located: readonly Located<PreheatPolicy
     const known = policies.map(policyAddress).sort()
     const more = known.length > NAMED ? `, and ${known.length - NAMED} more` : ''
     const hint = known.length === 0 ? 'there are none' : `there are ${known.slice(0, NAMED).join(', ')}${more}`
-    return { ok: false, message: `no policy is called ${JSON.stringify(name)}; ${hint}` }
+    return { ok: false, code: 'PH3003', message: `no policy is called ${JSON.stringify(name)}; ${hint}` }
   }
   const full = found.map(({ resource }) => `${resource.registry}/${policyAddress(resource)}`).join(', ')
-  return { ok: false, message: `${JSON.stringify(name)} is ambiguous: ${full}` }
+  return { ok: false, code: 'PH8101', message: `${JSON.stringify(name)} is ambiguous: ${full}` }
 }

@@ -25,7 +25,8 @@ export interface Operations {
   stop(id: string, asked: Asked): Promise<boolean>
   /** Lets schedules and events rest until {@link resume}; undefined: of all policies. @throws {CannotBegin} for a policy that is not there */
   suspend(policy: string | undefined, asked: Asked): Promise<void>
-  resume(policy: string | undefined, asked: Asked): Promise<void>
+  /** Ends what {@link suspend} began. @returns false where nothing was suspended by that name */
+  resume(policy: string | undefined, asked: Asked): Promise<boolean>
   /** Looks at the source now. @returns the revision in force */
   reconcile(): Promise<string | undefined>
   /** Forgets what a provider is known to hold. @returns how many entries */

@@ -130,8 +130,8 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
   app.post('/api/v1/policies/:policy{.+}/resume', async (c) => {
     const asked = await askedOf(c, 'reason or none')
     const policy = c.req.param('policy')
-    await ofPolicy(policy, () => operations.resume(policy, asked))
-    return c.json({ resumed: policy })
+    const changed = await ofPolicy(policy, () => operations.resume(policy, asked))
+    return c.json({ resumed: policy, changed })
   })
 
   app.get('/api/v1/policies/:policy{.+}/schedule', async (c) => {
@@ -181,8 +181,8 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
   })
 
   app.post('/api/v1/resume', async (c) => {
-    await operations.resume(undefined, await askedOf(c, 'reason or none'))
-    return c.json({ resumed: 'all' })
+    const changed = await operations.resume(undefined, await askedOf(c, 'reason or none'))
+    return c.json({ resumed: 'all', changed })
   })
 
   app.post('/api/v1/reconcile', async (c) => {
@@ -237,7 +237,7 @@ export function apiApp(operations: Operations, { access, clock, closing, onFailu
     } catch (error) {
       if (!isCannotBegin(error)) throw error
       const { policies } = await operations.status()
-      if (policies.some((one) => namesOf(one).includes(name))) throw new Refusal(409, 'PH8101', error.message)
+      if (policies.some((one) => namesOf(one).includes(name))) throw error
       const known = policies.map(({ policy }) => policy).sort()
       throw new Refusal(404, 'PH3003', `no policy is called ${quoted(name)}${hint(known)}`, { known })
     }
@@ -260,13 +260,13 @@ function namesOf({ policy, registry }: { readonly policy: string; readonly regis
 }
 
 /** By its name: the class is the composition's, which nothing below may import. */
-function isCannotBegin(error: unknown): error is Error {
+function isCannotBegin(error: unknown): error is Error & { readonly code: Code } {
   return error instanceof Error && error.name === 'CannotBegin'
 }
 
 function refusalOf(error: unknown, onFailure: (error: unknown) => void): Refusal {
   if (error instanceof Refusal) return error
-  if (isCannotBegin(error)) return new Refusal(409, 'PH8101', error.message)
+  if (isCannotBegin(error)) return new Refusal(error.code === 'PH3003' ? 404 : 409, error.code, error.message)
   if (error instanceof SourceError || error instanceof EdgeError) return new Refusal(502, error.code, error.message)
   onFailure(error)
   if (error instanceof OperatorError) return new Refusal(503, error.code, error.message)

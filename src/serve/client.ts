@@ -44,7 +44,8 @@ export interface RemoteOperations extends AsyncDisposable {
   stop(id: string, reason: string, signal: AbortSignal): Promise<void>
   /** Undefined: all policies. */
   suspend(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void>
-  resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void>
+  /** @returns false where nothing was suspended by that name */
+  resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<boolean>
   /** @returns the revision in force */
   reconcile(signal: AbortSignal): Promise<string | undefined>
   /** @returns how many entries were forgotten */
@@ -112,8 +113,9 @@ class ControlClient implements RemoteOperations {
     await this.#post(policy === undefined ? 'suspend' : `policies/${address(policy)}/suspend`, { reason }, signal)
   }
 
-  async resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<void> {
-    await this.#post(policy === undefined ? 'resume' : `policies/${address(policy)}/resume`, { reason }, signal)
+  async resume(policy: string | undefined, reason: string, signal: AbortSignal): Promise<boolean> {
+    const path = policy === undefined ? 'resume' : `policies/${address(policy)}/resume`
+    return (await this.#post<{ changed: boolean }>(path, { reason }, signal)).changed
   }
 
   async reconcile(signal: AbortSignal): Promise<string | undefined> {

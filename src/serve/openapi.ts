@@ -19,6 +19,8 @@ function shape(required: Readonly<Record<string, object>>, optional: Readonly<Re
   }
 }
 
+const CHANGED = { type: 'boolean', description: 'False: nobody had suspended that.' }
+
 const said = shape({ code: text, message: text })
 
 const schemas = {
@@ -307,7 +309,7 @@ export const openApiDocument = {
         operationId: 'resume',
         parameters: [POLICY],
         ...body(ref('Reason')),
-        responses: answers(200, 'It rests no more', json(shape({ resumed: text }))),
+        responses: answers(200, 'It rests no more by its own name', json(shape({ resumed: text, changed: CHANGED }))),
       },
     },
     '/policies/{policy}/schedule': {
@@ -373,7 +375,7 @@ export const openApiDocument = {
       post: {
         operationId: 'resumeAll',
         ...body(ref('Reason')),
-        responses: answers(200, 'None rests any more', json(shape({ resumed: text }))),
+        responses: answers(200, 'Not all rest any more', json(shape({ resumed: text, changed: CHANGED }))),
       },
     },
     '/reconcile': {

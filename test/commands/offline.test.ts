@@ -168,7 +168,7 @@ function describesAState(newUrl: () => Promise<string> | undefined): void {
 
     expect(io.stdout.match(/library\/release-images/g)).toHaveLength(2)
     for (const answer of refused)
-      expect(answer).toMatch(/^error PH8101: no policy is called "nope"; there are .*\n {2}help: /)
+      expect(answer).toMatch(/^error PH3003: no policy is called "nope"; there are .*\n {2}help: /)
     expect(second.stdout).toBe('')
   })
 

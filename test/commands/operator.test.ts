@@ -1,5 +1,6 @@
 import { userInfo } from 'node:os'
 import { describe, expect, test } from 'vitest'
+import { CannotBegin } from '../../src/begin.ts'
 import { executions } from '../../src/commands/executions.ts'
 import { invalidate } from '../../src/commands/invalidate.ts'
 import { logs } from '../../src/commands/logs.ts'
@@ -14,7 +15,7 @@ import { openControlSite } from '../support/control.ts'
 import { endedExecution, settledTask } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, task } from '../support/examples.ts'
 import { MemoryIo } from '../support/io.ts'
-import { CannotBegin, executionView } from '../support/operations.ts'
+import { executionView } from '../support/operations.ts'
 
 const ID = '20261121T020000Z-3f9a1c07'
 const { signal } = new AbortController()
@@ -187,6 +188,21 @@ describe('beside a living daemon', () => {
     const second = new MemoryIo()
     await invalidate('dragonfly-eu', json, second, signal)
     expect(JSON.parse(second.stdout)).toEqual({ provider: 'dragonfly-eu', forgotten: 7 })
+  })
+
+  test('resume of what nobody suspended says so, and is well', async () => {
+    await using place = await beside()
+    const { io, text, json } = place
+
+    expect(await resume('library/release-images', text, io, signal)).toBe(0)
+    expect(await resume(undefined, text, io, signal)).toBe(0)
+
+    expect(io.stdout).toBe(
+      'Unchanged: nobody suspended library/release-images by its own name.\nUnchanged: no `suspend --all` is in force.\n',
+    )
+    const second = new MemoryIo()
+    await resume(undefined, json, second, signal)
+    expect(JSON.parse(second.stdout)).toEqual({ resumed: 'all', changed: false })
   })
 
   test('reconcile exits with 1 where the source could not be used', async () => {

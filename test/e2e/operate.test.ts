@@ -124,7 +124,14 @@ test('a living daemon answers its probes, its API, its socket and a webhook', { 
   expect(await cli(['invalidate', 'dragonfly-eu', ...config])).toMatchObject({ code: 0 })
   expect(await cli(['suspend', 'team/release', '--reason', 'incident', ...config])).toMatchObject({ code: 0 })
   expect(await cli(['status', ...config])).toMatchObject({ stdout: expect.stringContaining('incident') })
-  expect(await cli(['resume', 'team/release', ...config])).toMatchObject({ code: 0 })
+  expect(await cli(['resume', 'team/release', ...config])).toMatchObject({
+    code: 0,
+    stdout: 'Resumed team/release.\n',
+  })
+  expect(await cli(['resume', 'team/release', ...config])).toMatchObject({
+    code: 0,
+    stdout: 'Unchanged: nobody suspended team/release by its own name.\n',
+  })
   expect(await cli(['reconcile', ...config])).toMatchObject({ code: 0 })
   expect(await cli(['suspend', '--reason', 'x', ...config])).toMatchObject({ code: 64 })
   expect(daemon.stderr()).not.toContain(HOOK_SECRET)

@@ -13,6 +13,7 @@ test('a bare name is enough where it is unambiguous, and is otherwise answered w
   expect(findPolicy('web', [web])).toEqual({ ok: true, found: web })
   expect(findPolicy('web', [web, other])).toEqual({
     ok: false,
+    code: 'PH8101',
     message: '"web" is ambiguous: harbor/team/web, harbor/library/web',
   })
 })
@@ -22,7 +23,11 @@ test('an unknown name is answered with those that there are, ten at most', () =>
     located(policy({ project: 'team', name: `p${String(i).padStart(2, '0')}` })),
   )
 
-  expect(findPolicy('nope', [web])).toEqual({ ok: false, message: 'no policy is called "nope"; there are team/web' })
+  expect(findPolicy('nope', [web])).toEqual({
+    ok: false,
+    code: 'PH3003',
+    message: 'no policy is called "nope"; there are team/web',
+  })
   expect(findPolicy('nope', [])).toMatchObject({ message: 'no policy is called "nope"; there are none' })
   expect(findPolicy('nope', many)).toMatchObject({ message: expect.stringMatching(/team\/p09, and 2 more$/) })
 })

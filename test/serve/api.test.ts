@@ -1,4 +1,5 @@
 import { describe, expect, test, vi } from 'vitest'
+import { CannotBegin } from '../../src/begin.ts'
 import { codes } from '../../src/model/codes.ts'
 import { EdgeError, OperatorError } from '../../src/model/errors.ts'
 import { Secret } from '../../src/model/secret.ts'
@@ -8,7 +9,7 @@ import { WARM_MS } from '../../src/serve/wire.ts'
 import { ManualClock } from '../support/clock.ts'
 import { endedExecution as ended } from '../support/ended.ts'
 import { EXAMPLE_AT, execution, task } from '../support/examples.ts'
-import { CannotBegin, EVIDENCE, executionView, MemoryOperations } from '../support/operations.ts'
+import { EVIDENCE, executionView, MemoryOperations } from '../support/operations.ts'
 
 const ID = '20261121T020000Z-3f9a1c07'
 
@@ -137,6 +138,15 @@ describe('changes', () => {
       expect(body).toMatchObject({ code: 'PH8101', detail: 'policy library/release-images is disabled' })
     },
   )
+
+  test('one that is in force and not at the tip of the source any more is not there', async () => {
+    const { operations, ask } = open()
+    operations.refusal = new CannotBegin('no policy is called "release-images"', 'PH3003')
+
+    const { status, body } = await ask('GET', 'policies/release-images/explanation')
+
+    expect([status, body['code']]).toEqual([404, 'PH3003'])
+  })
 
   test('suspending and resuming is for one policy, or for all', async () => {
     const { operations, post } = open()
@@ -525,6 +535,7 @@ describe('questions that others have to be asked for', () => {
     [new OperatorError('PH3002', 'no such provider'), 404],
     [new OperatorError('PH3017', 'may be two', { help: 'Write the host.' }), 409],
     [new CannotBegin('it is Stalled'), 409],
+    [new CannotBegin('no policy is called "nope"', 'PH3003'), 404],
     [new EdgeError('unavailable', 'PH6001', 'no answer'), 502],
   ])('%o is the asker’s to mend, and no failure of the daemon', async (refusal, status) => {
     const { operations, ask, failures } = open()

@@ -26,14 +26,10 @@ export const EVIDENCE: Evidence = {
   peers: 1,
 }
 
-/** As `begin.ts` throws it. */
-export class CannotBegin extends Error {
-  override readonly name = 'CannotBegin'
-}
-
 /** A daemon in memory that does nothing and remembers who asked for what. */
 export class MemoryOperations implements Operations {
   readonly asked: (readonly [what: string, of: string | undefined, asked: Asked])[] = []
+  readonly suspended = new Set<string | undefined>()
   readonly known = new Map<string, { execution: Execution; tasks: Task[] }>()
   readonly listeners = new Set<(event: Event) => void>()
   readonly announced: { readonly at: Instant; readonly event: Event }[] = []
@@ -146,11 +142,13 @@ export class MemoryOperations implements Operations {
   }
 
   suspend(policy: string | undefined, asked: Asked): Promise<void> {
+    this.suspended.add(policy)
     return this.#note('suspend', policy, asked)
   }
 
-  resume(policy: string | undefined, asked: Asked): Promise<void> {
-    return this.#note('resume', policy, asked)
+  async resume(policy: string | undefined, asked: Asked): Promise<boolean> {
+    await this.#note('resume', policy, asked)
+    return this.suspended.delete(policy)
   }
 
   reconcile(): Promise<string | undefined> {
