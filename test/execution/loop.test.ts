@@ -18,8 +18,8 @@ interface Bench extends AsyncDisposable {
   readonly engines: ReadonlyMap<string, MemoryEngine>
   readonly events: Event[]
   readonly settled: string[]
-  /** Is the store? */
-  readonly isAtWork: () => boolean
+  /** What the store is at. */
+  readonly work: () => Promise<unknown> | undefined
   /** What ending an execution waits for. */
   ending: () => Promise<void>
   loop(limits?: Partial<Limits>): TaskLoop
@@ -28,7 +28,7 @@ interface Bench extends AsyncDisposable {
 /** A store with one running execution of these tasks, and an engine in memory for each provider that they name. */
 async function benchOn(newPlace: NewPlace, tasks: readonly OpenTask[]): Promise<Bench> {
   const place = await newPlace()
-  const { store, isAtWork } = watched(await place.open())
+  const { store, work } = watched(await place.open())
   const names = [...new Set(tasks.map((one) => one.provider))]
   const engines = new Map(names.map((name) => [name, new MemoryEngine()]))
   const source = new MemorySource([])
@@ -49,7 +49,7 @@ async function benchOn(newPlace: NewPlace, tasks: readonly OpenTask[]): Promise<
     engines,
     events,
     settled,
-    isAtWork,
+    work,
     ending: () => Promise.resolve(),
     loop: (limits = {}) =>
       new TaskLoop({
@@ -114,11 +114,13 @@ async function runHeldBack(one: Bench, loop: TaskLoop): Promise<void> {
 }
 
 /** Moves the clock from sleeper to sleeper until it is so. */
-async function until(isSo: () => Promise<boolean>, { clock, isAtWork }: Bench): Promise<void> {
+async function until(isSo: () => Promise<boolean>, { clock, work }: Bench): Promise<void> {
   for (let moves = 0; moves < 10_000;) {
     if (await isSo()) return
     await new Promise(setImmediate)
-    if (isAtWork() || clock.nextWake === undefined) continue
+    const busy = work()
+    if (busy !== undefined) await busy
+    if (busy !== undefined || clock.nextWake === undefined) continue
     clock.set(Math.max(clock.nextWake, clock.now()))
     moves++
   }

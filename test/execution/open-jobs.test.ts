@@ -87,7 +87,7 @@ async function killedOn(newPlace: NewPlace, jobs: number): Promise<Killed> {
     const which = { provider: declared.name, registry: 'harbor', kind: 'running' } as const
     await store.claim(which, 16, { submitsInFlight: 16, openArtifacts: 300 }, EXAMPLE_AT + 60_000, 30_000)
   }
-  let isBusy = () => false
+  let busy: () => Promise<unknown> | undefined = () => undefined
   const left: Killed = {
     clock,
     dragonfly,
@@ -96,8 +96,8 @@ async function killedOn(newPlace: NewPlace, jobs: number): Promise<Killed> {
     firstLookAt: tasks[0]!.nextAt,
     async start() {
       const life = new Closers()
-      const { store, isAtWork } = watched(life.use(await place.open()))
-      isBusy = isAtWork
+      const { store, work } = watched(life.use(await place.open()))
+      busy = work
       await store.releaseLeases()
       const engine = life.use(dragonflyEngine({ endpoint: dragonfly.endpoint, limits }, clock))
       const source = new MemorySource([])
@@ -137,7 +137,8 @@ async function killedOn(newPlace: NewPlace, jobs: number): Promise<Killed> {
         do {
           before = left.asked.length
           for (let i = 0; i < 10; i++) await turn()
-        } while (left.asked.length !== before || isBusy())
+          for (let work = busy(); work !== undefined; work = busy()) await work
+        } while (left.asked.length !== before)
         if (clock.nextWake !== undefined) clock.set(clock.nextWake)
       }
     },

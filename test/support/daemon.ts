@@ -67,7 +67,7 @@ async function placeOn(
   }
   const clock = new ManualClock(EXAMPLE_AT)
   const state = closers.use(await newPlace())
-  const { store, isAtWork } = watched(closers.use(await state.open()))
+  const { store, work } = watched(closers.use(await state.open()))
   const source = new MemorySource(artifacts)
   const engine = new MemoryEngine()
   const events: Event[] = []
@@ -116,7 +116,9 @@ async function placeOn(
       for (let moves = 0; moves < 20_000;) {
         if (await isSo()) return
         await turn()
-        if (isAtWork() || clock.nextWake === undefined) continue
+        const busy = work()
+        if (busy !== undefined) await busy
+        if (busy !== undefined || clock.nextWake === undefined) continue
         clock.set(Math.max(clock.nextWake, clock.now()))
         moves++
       }

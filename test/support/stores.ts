@@ -22,20 +22,29 @@ export function describeOnEachStore(suite: (newPlace: NewPlace, kind: 'embedded'
   })
 }
 
-/** A store, and whether it is at work: who owns the clock does not move it meanwhile. */
-export function watched(store: Store): { readonly store: Store; readonly isAtWork: () => boolean } {
-  let calls = 0
-  const counting = new Proxy(store, {
+/**
+ * A store, and what it is at: who owns the clock does not move it meanwhile, and waits for that instead of asking again
+ * and again, which would take the processor from the database.
+ */
+export function watched(store: Store): { readonly store: Store; readonly work: () => Promise<unknown> | undefined } {
+  const underWay = new Set<Promise<unknown>>()
+  const watching = new Proxy(store, {
     get(target, name) {
       const value = Reflect.get(target, name) as unknown
       if (typeof value !== 'function') return value
       return (...args: unknown[]) => {
-        calls++
-        return (value as (...all: unknown[]) => Promise<unknown>).apply(target, args).finally(() => calls--)
+        const call = (value as (...all: unknown[]) => Promise<unknown>).apply(target, args)
+        const over = call
+          .catch(() => undefined)
+          .finally(() => {
+            underWay.delete(over)
+          })
+        underWay.add(over)
+        return call
       }
     },
   })
-  return { store: counting, isAtWork: () => calls > 0 }
+  return { store: watching, work: () => (underWay.size === 0 ? undefined : Promise.race(underWay)) }
 }
 
 /** A folder with the embedded store's files. */
