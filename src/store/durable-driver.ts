@@ -8,9 +8,10 @@ const READS = /^select\b/i
 
 /**
  * Commits as `synchronous = FULL` does, but for where it waits: a commit is over once the log is on the disk, and
- * until then the event loop goes on while nobody else gets the connection. SQLite's own wait held up everything for a
- * quarter of the time of 10,000 short tasks (measured). FULL is NORMAL with this sync after each commit
- * (sqlite.org/pragma.html#pragma_synchronous); what SQLite syncs around a checkpoint it does in both.
+ * until then the event loop goes on while nobody else gets the connection. In it, SQLite's own wait was a quarter of the
+ * time of 10,000 short tasks (profiled; their makespan is the same, as they wait for the disk either way). FULL is
+ * NORMAL with this sync after each commit (sqlite.org/pragma.html#pragma_synchronous); what SQLite syncs around a
+ * checkpoint it does in both.
  */
 export class DurableDriver extends SqliteDriver {
   readonly #database: DurableDatabase
