@@ -1,14 +1,13 @@
 import Database from 'libsql'
-import { Kysely, SqliteAdapter, SqliteDialect, type Driver } from 'kysely'
+import { Kysely, SqliteAdapter, SqliteDialect, type SqliteDatabase } from 'kysely'
 import { chmod, readdir, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { makeFolder } from '../folder.ts'
 import { excerpt, OperatorError } from '../model/errors.ts'
-import { DurableDriver, openLog } from './durable-driver.ts'
 import { alone } from './flavour.ts'
 import { KyselyStore } from './kysely-store.ts'
 import { isReadable, migrate } from './migrations.ts'
-import { isCorrupt, openDurable, openReadOnly, sqliteCode, type DurableDatabase } from './sqlite.ts'
+import { isCorrupt, openDurable, openReadOnly, sqliteCode } from './sqlite.ts'
 import type { Ledger, Store } from './store.ts'
 import type { Tables } from './tables.ts'
 
@@ -59,7 +58,7 @@ async function openSound(file: string, closed: () => void): Promise<Kysely<Table
   const state = openDurable(file, () => {
     if (isSound) closed()
   })
-  const db = new Kysely<Tables>({ dialect: new EmbeddedDialect(state, file) })
+  const db = kysely(state)
   try {
     // Reads the whole file, once a start.
     const [answer] = state.prepare('PRAGMA quick_check(1)').all([]) as { readonly quick_check: string }[]
@@ -101,7 +100,7 @@ export async function openLedger(dir: string): Promise<Ledger | undefined> {
   const file = join(folder, 'state.db')
   return usable(folder, async () => {
     if (!(await exists(file))) return undefined
-    const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: openReadOnly(file) }) })
+    const db = kysely(openReadOnly(file))
     try {
       if (await isReadable(db)) return new KyselyStore(db, alone)
     } catch (error) {
@@ -121,20 +120,13 @@ class MigratingAdapter extends SqliteAdapter {
 }
 
 class EmbeddedDialect extends SqliteDialect {
-  readonly #driver: Driver
-
-  constructor(database: DurableDatabase, file: string) {
-    super({ database })
-    this.#driver = new DurableDriver(database, openLog(file))
-  }
-
-  override createDriver(): Driver {
-    return this.#driver
-  }
-
   override createAdapter(): SqliteAdapter {
     return new MigratingAdapter()
   }
+}
+
+function kysely(database: SqliteDatabase): Kysely<Tables> {
+  return new Kysely<Tables>({ dialect: new EmbeddedDialect({ database }) })
 }
 
 /**

@@ -15,20 +15,15 @@ const KEPT_SQL_LENGTH = 2000
 /** What the machine below does to a database, as against what a query does wrong. */
 const UNUSABLE = /^SQLITE_(?:CANTOPEN|CORRUPT|FULL|IOERR|NOTADB|PERM|READONLY|NOLFS)/
 
-/** A database that a `DurableDriver` writes to. */
-export interface DurableDatabase extends SqliteDatabase {
-  isInTransaction(): boolean
-}
-
 /**
- * Who opens it while another process reads or recovers it waits for that, from the first of these on. NORMAL leaves it
- * to the driver to sync the log at every commit. The log is moved into the database every 32 MB, since a task's
+ * Who opens it while another process reads or recovers it waits for that, from the first of these on. A write is on the
+ * disk when it returns: FULL syncs the log at every commit. The log is moved into the database every 32 MB, since a task's
  * row is written five times and mostly the last of them counts; it is cut back after a large transaction.
  */
 const DURABLE = [
   'busy_timeout = 5000',
   'journal_mode = WAL',
-  'synchronous = NORMAL',
+  'synchronous = FULL',
   'foreign_keys = ON',
   'wal_autocheckpoint = 8000',
   'journal_size_limit = 67108864',
@@ -40,7 +35,7 @@ const DURABLE = [
  * @param closed called once it is closed
  * @throws {OperatorError} PH8003 when the file cannot be used; so does every query.
  */
-export function openDurable(file: string, closed: () => void): DurableDatabase {
+export function openDurable(file: string, closed: () => void): SqliteDatabase {
   return connect(file, file, DURABLE, closed)
 }
 
@@ -49,7 +44,7 @@ export function openReadOnly(file: string): SqliteDatabase {
   return connect(file, `${pathToFileURL(file).href}?mode=ro`, ['busy_timeout = 5000'], () => undefined)
 }
 
-function connect(file: string, location: string, pragmas: readonly string[], closed: () => void): DurableDatabase {
+function connect(file: string, location: string, pragmas: readonly string[], closed: () => void): SqliteDatabase {
   const database = usable(file, () => new Database(location))
   const kept = new Map<string, SqliteStatement>()
 
@@ -87,7 +82,7 @@ function connect(file: string, location: string, pragmas: readonly string[], clo
     database.close()
     throw error
   }
-  return { prepare, close, isInTransaction: () => database.inTransaction }
+  return { prepare, close }
 }
 
 /**
