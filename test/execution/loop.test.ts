@@ -7,6 +7,7 @@ import type { Store } from '../../src/store/store.ts'
 import { ManualClock } from '../support/clock.ts'
 import { artifactOrderOf, EXAMPLE_AT, execution, order, provider, snapshot, target, task } from '../support/examples.ts'
 import { MemoryEngine, MemorySource } from '../support/ports.ts'
+import { passed } from '../support/pump.ts'
 import { describeOnEachStore, watched, type NewPlace } from '../support/stores.ts'
 
 const never = new AbortController().signal
@@ -117,12 +118,7 @@ async function runHeldBack(one: Bench, loop: TaskLoop): Promise<void> {
 async function until(isSo: () => Promise<boolean>, { clock, work }: Bench): Promise<void> {
   for (let moves = 0; moves < 10_000;) {
     if (await isSo()) return
-    await new Promise(setImmediate)
-    const busy = work()
-    if (busy !== undefined) await busy
-    if (busy !== undefined || clock.nextWake === undefined) continue
-    clock.set(Math.max(clock.nextWake, clock.now()))
-    moves++
+    if (await passed(clock, work)) moves++
   }
   throw new Error('it never came to be so')
 }

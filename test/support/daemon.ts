@@ -13,7 +13,7 @@ import type { Store } from '../../src/store/store.ts'
 import { ManualClock } from './clock.ts'
 import { candidate, EXAMPLE_AT } from './examples.ts'
 import { MemoryEngine, MemorySource } from './ports.ts'
-import { turn } from './pump.ts'
+import { passed } from './pump.ts'
 import { temporaryFolder } from './repository.ts'
 import { policyYaml, resourceYaml } from './site.ts'
 import { describeOnEachStore, watched, type NewPlace } from './stores.ts'
@@ -115,12 +115,7 @@ async function placeOn(
     async until(isSo) {
       for (let moves = 0; moves < 20_000;) {
         if (await isSo()) return
-        await turn()
-        const busy = work()
-        if (busy !== undefined) await busy
-        if (busy !== undefined || clock.nextWake === undefined) continue
-        clock.set(Math.max(clock.nextWake, clock.now()))
-        moves++
+        if (await passed(clock, work)) moves++
       }
       throw new Error('it never came to be so')
     },

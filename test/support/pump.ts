@@ -36,3 +36,18 @@ export async function until(condition: () => boolean): Promise<void> {
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve))
 }
+
+/**
+ * One turn of the event loop, and then time passes to the next sleeper; not while a store is at work, which is waited
+ * for instead.
+ * @param work see `watched`
+ * @returns did time pass?
+ */
+export async function passed(clock: ManualClock, work: () => Promise<unknown> | undefined): Promise<boolean> {
+  await turn()
+  const busy = work()
+  if (busy !== undefined) await busy
+  if (busy !== undefined || clock.nextWake === undefined) return false
+  clock.set(Math.max(clock.nextWake, clock.now()))
+  return true
+}
