@@ -1,8 +1,9 @@
 import pLimit from 'p-limit'
+import { answers, askMetainfo, bytesHeld, hasFailed, isPulling, prefetch, provesReady, pulling } from './asks.ts'
 import { claimsOf, fewOwners, isCovered, progressOf, shortfallOf, type BlobLook } from './coverage.ts'
-import { isRouteMissing, wantsCertificate } from './refusal.ts'
+import { pastOf, type Past } from './past.ts'
 import { nextLook } from './schedule.ts'
-import { KrakenServer, type Asked, type KrakenPorts } from './server.ts'
+import { KrakenServer, type KrakenPorts } from './server.ts'
 import {
   NO_EVENTS,
   emptyOf,
@@ -21,7 +22,7 @@ import { artifactOrder } from '../refused.ts'
 import type { Abilities, Engine, Health, Inspection, Observation, Probe, WantedJob } from '../engine.ts'
 import { Closers } from '../../closers.ts'
 import { waitFor } from '../../deadline.ts'
-import type { HttpAnswer, TlsMaterial } from '../../http.ts'
+import type { TlsMaterial } from '../../http.ts'
 import type { Digest, PlatformManifest } from '../../model/artifact.ts'
 import type { Clock } from '../../model/clock.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -472,114 +473,6 @@ interface Look {
   readonly troubles: readonly string[]
   /** Blobs that were said not to have arrived. */
   readonly failed: readonly Digest[]
-}
-
-/** What earlier looks at a job have shown. */
-interface Past {
-  /** Blobs that fell short at the last look. */
-  readonly short: ReadonlySet<Digest>
-  /** What was last said of a pull that failed. */
-  readonly words: string | undefined
-  /** By blob: how often its pull failed, and whether the last look heard of it. */
-  readonly failures: ReadonlyMap<Digest, { readonly times: number; readonly isTold: boolean }>
-}
-
-/** A failure that is told at several looks is one until the blob was being pulled again. */
-function pastOf(
-  past: Past | undefined,
-  short: readonly BlobLook[],
-  failed: ReadonlySet<Digest>,
-  words: string | undefined,
-): Past {
-  const failures = short.map(({ blob: { digest } }) => {
-    const { times, isTold } = past?.failures.get(digest) ?? { times: 0, isTold: false }
-    const isFailed = failed.has(digest)
-    return [digest, { times: isFailed && !isTold ? times + 1 : times, isTold: isFailed }] as const
-  })
-  return {
-    short: new Set(short.map(({ blob }) => blob.digest)),
-    words: words ?? past?.words,
-    failures: new Map(failures),
-  }
-}
-
-/** @throws {EdgeError} */
-async function answers(server: KrakenServer, signal: AbortSignal): Promise<void> {
-  const action = 'the question whether it is healthy'
-  const { answer, refused } = await server.ask({ method: 'GET', url: '/health', action }, signal)
-  if (answer.status !== 200) throw refused()
-}
-
-/**
- * Before v0.1.6 no server has the route, and the proxy never has it.
- * @throws {EdgeError} PH5011 for a server that is there and not ready: what it holds already it may still serve
- */
-async function provesReady(server: KrakenServer, unready: string, signal: AbortSignal): Promise<void> {
-  const action = 'the question whether it is ready'
-  const { answer, refused } = await server.ask({ method: 'GET', url: '/readiness', action }, signal)
-  if (answer.status === 200 || isRouteMissing(answer)) return
-  const error = refused()
-  throw answer.status === 503 ? new EdgeError('unavailable', 'PH5011', `${error.message}; ${unready}`) : error
-}
-
-/**
- * How many bytes of a blob are there, and not where the origin reads from. Undefined: it is not there.
- * @throws {EdgeError} also for a 200 without a length, which is no origin's: whoever stands before it says more than it
- * knows
- */
-async function bytesHeld(
-  owner: KrakenServer,
-  repository: string,
-  blob: Wanted,
-  signal: AbortSignal,
-): Promise<number | undefined> {
-  const action = `the question whether it holds ${blob.digest}`
-  const url = paths.presence(repository, blob.digest)
-  const { answer, refused } = await owner.ask({ method: 'HEAD', url, action }, signal)
-  const length = answer.headers['content-length']
-  if (answer.status === 404) return undefined
-  if (answer.status !== 200 || length === undefined) throw refused()
-  return Number(length)
-}
-
-/**
- * Has an owner pull a blob. Prefetching also counts as use, without which a blob is dropped after six hours.
- * @returns is it there, and was it used?
- * @throws {EdgeError}
- */
-async function prefetch(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<boolean> {
-  const url = paths.prefetch(repository, blob.digest)
-  const { answer, refused } = await owner.ask({ method: 'POST', url, action: pulling(blob) }, signal)
-  if (isPulling(answer)) return answer.status === 200
-  // Before v0.1.13 there is no such route, and with mutual TLS only GET and HEAD go without a certificate.
-  if (!isRouteMissing(answer) && !wantsCertificate(answer)) throw refused()
-  await metainfo(owner, repository, blob, signal)
-  return false
-}
-
-/** @throws {EdgeError} */
-async function metainfo(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<void> {
-  const { answer, refused } = await askMetainfo(owner, repository, blob, signal)
-  if (!isPulling(answer)) throw refused()
-}
-
-function askMetainfo(owner: KrakenServer, repository: string, blob: Wanted, signal: AbortSignal): Promise<Asked> {
-  const url = paths.metainfo(repository, blob.digest)
-  return owner.ask({ method: 'GET', url, action: pulling(blob) }, signal)
-}
-
-/** It is there, or on its way. */
-function isPulling({ status }: HttpAnswer): boolean {
-  return status === 200 || status === 202
-}
-
-/** What a background pull that failed is remembered as; a silence, a refusal and busy workers say nothing of a pull. */
-function hasFailed({ status }: HttpAnswer): boolean {
-  return status === 404 || status === 500
-}
-
-function pulling({ digest }: Wanted): string {
-  return `the request to pull ${digest}`
 }
 
 /** An id is what was done and to which manifest: Kraken itself has none. */
