@@ -43,16 +43,3 @@ export function answeredWith(
   const said = words === undefined ? '' : `: ${excerpt(redact(words, secrets))}`
   return `${who} answered ${action} with HTTP ${status}${said}`
 }
-
-/** For whoever reads that a manager and a registry do not come together by TLS. */
-export const TLS_REMEDY =
-  'check the scheme of engineEndpoint and the registry’s certificate, which a manager trusts by its job.preheat.tls'
-
-// Go's words, crypto/x509, crypto/tls and net/http of 1.23. A handshake that timed out or was cut is none of these.
-const TLS_REFUSAL =
-  /\bx509: |server gave HTTP response to HTTPS client|first record does not look like a TLS handshake|remote error: tls: (?:bad certificate|certificate required|handshake failure|protocol version not supported|unrecognized name)/
-
-/** Do a manager's words say that TLS with a registry fails until a person mends it? */
-export function isTlsRefusal(words: string): boolean {
-  return TLS_REFUSAL.test(words)
-}

@@ -1,5 +1,6 @@
 import { wordsOf } from './wire.ts'
-import { answeredWith, isTlsRefusal, TLS_REMEDY } from '../refused.ts'
+import { lastingRefusal } from '../manager-words.ts'
+import { answeredWith } from '../refused.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
 import { EdgeError } from '../../model/errors.ts'
@@ -12,13 +13,6 @@ const ENDPOINT_HINT =
 const REMOVED = 'a manager >= 2.4.1 no longer has /preheats: write vendor: dragonfly, and a personal access token'
 const OLDEST =
   'a manager 2.0.0 has only /api/v1/preheats, which preheatd does not speak: upgrade it, and from 2.1.59 on write vendor: dragonfly'
-
-/**
- * Words of a manager's 500 to a submission that mean: the same again will fail again.
- * @see dragonflyoss/dragonfly manager/job/preheat.go, v2.0.1 to v2.4.0
- */
-const LASTING =
-  /unauthorized|(?:^|[\s:])denied: |(?:manifest|name|blob) (?:unknown|invalid)|no matching manifest|\bip \S+ is invalid|(?:candidate|active) schedulers not found|parse access url failed|unknown preheat type|error parsing HTTP 40[0134]/i
 
 /**
  * What an answer means that is not the one wanted.
@@ -37,10 +31,8 @@ export function refusal(
   const refused = answeredWith(who, action, status, words, secrets)
   if (status === 401 || status === 403) return new EdgeError('rejected', 'PH5007', refused)
   const later = { retryAfterMs: retryAfterMs(answer.headers, now) }
-  if (status === 500 && action === 'a submission' && words !== undefined && isTlsRefusal(words))
-    return new EdgeError('rejected', 'PH5002', `${refused}; ${TLS_REMEDY}`)
-  if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
-    return new EdgeError('rejected', 'PH5002', refused)
+  const lasting = status === 500 && action === 'a submission' ? lastingRefusal(refused, words) : undefined
+  if (lasting !== undefined) return lasting
   if (status >= 500 || status === 408 || status === 429) return new EdgeError('unavailable', 'PH5001', refused, later)
   if (status >= 400 && status !== 404 && words !== undefined) return new EdgeError('rejected', 'PH5002', refused)
   return new EdgeError('unintelligible', 'PH5008', `${refused}, which is not how /preheats answers; ${ENDPOINT_HINT}`)

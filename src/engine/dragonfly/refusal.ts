@@ -1,4 +1,5 @@
-import { answeredWith, isTlsRefusal, TLS_REMEDY } from '../refused.ts'
+import { lastingRefusal } from '../manager-words.ts'
+import { answeredWith } from '../refused.ts'
 import { EdgeError } from '../../model/errors.ts'
 import { retryAfterMs, type HttpAnswer } from '../../http.ts'
 import type { Instant } from '../../model/duration.ts'
@@ -24,13 +25,6 @@ const UNLISTABLE =
   'one of its clusters has not exactly one cluster of seed peers; until that is mended it lists none, so write clusterIds'
 
 /**
- * Words of a 500 to a submission that mean: the same again will fail again. There is no machine-readable code.
- * @see dragonflyoss/dragonfly manager/job/preheat.go, internal/job/image.go; distribution's client errors; v2.5.1
- */
-const LASTING =
-  /unauthorized|(?:^|[\s:])denied: |(?:manifest|name|blob) (?:unknown|invalid)|no matching manifest|\bip \S+ is invalid|(?:candidate|active) schedulers not found|parse access url failed|invalid params|unknown preheat type|error parsing HTTP 40[0134]/i
-
-/**
  * What an answer means that is not the one wanted.
  * @param who `provider dragonfly-eu`
  * @param secrets what the request carried; no echo of it gets into the message
@@ -54,10 +48,8 @@ export function refusal(
   }
   if ((action === 'a submission' || action === 'a look for a blob') && lacksCluster(answer))
     return new EdgeError('rejected', 'PH5009', `${refused}: it has no such cluster`)
-  if (status === 500 && action === 'a submission' && words !== undefined && isTlsRefusal(words))
-    return new EdgeError('rejected', 'PH5002', `${refused}; ${TLS_REMEDY}`)
-  if (status === 500 && action === 'a submission' && words !== undefined && LASTING.test(words))
-    return new EdgeError('rejected', 'PH5002', refused)
+  const lasting = status === 500 && action === 'a submission' ? lastingRefusal(refused, words) : undefined
+  if (lasting !== undefined) return lasting
   if (action === 'the list of clusters' && /^invalid number of the seed peer cluster$/.test(words ?? ''))
     return new EdgeError('rejected', 'PH5009', `${refused}: ${UNLISTABLE}`)
   if (status >= 500 || status === 408) return new EdgeError('unavailable', 'PH5001', refused, { retryAfterMs: named })
